@@ -1,0 +1,2 @@
+//! leveretctl
+fn main() {}

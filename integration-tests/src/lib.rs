@@ -1,0 +1,1 @@
+//! Tests of a running broker from outside, with lapin and over raw sockets.
