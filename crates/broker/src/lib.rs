@@ -1,1 +1,6 @@
-//! broker
+//! The pure core: catalog, router, queue machine and channel machines.
+//!
+//! Invariant: no I/O, no clock, no randomness, no async. Time and random numbers come in as data,
+//! what must happen outside goes out as data.
+
+pub mod queue;
