@@ -3,4 +3,6 @@
 //! Invariant: no I/O, no clock, no randomness, no async. Time and random numbers come in as data,
 //! what must happen outside goes out as data.
 
+pub mod channel;
+pub mod message;
 pub mod queue;

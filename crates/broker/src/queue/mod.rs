@@ -1,8 +1,24 @@
 //! The queue: a pure state machine over a log.
 //!
-//! The logged part (`live`, delivery counts, configuration) changes by commands only; consumers and
-//! credit are volatile and never influence it.
+//! The logged part (`log_state`: which messages live, how often they were returned) changes by
+//! commands only; consumers, credit and what is checked out are volatile and never influence it.
+//! Time comes in as data, what must happen outside goes out as data.
 
+mod checkout;
 pub mod config;
+mod consumers;
+mod expiry;
+mod index_set;
+mod log_state;
+mod machine;
+mod picks;
+mod ready;
+mod tail;
 
+pub use checkout::{Deliveries, Delivery, Offer};
 pub use config::{Overflow, QueueConfig, QueueKind};
+pub use consumers::{Consumer, ConsumerError};
+pub use index_set::{IndexSet, Range};
+pub use log_state::{LogCommand, LogState};
+pub use machine::{QueueCounts, QueueMachine, QueueTotals};
+pub use picks::Picks;

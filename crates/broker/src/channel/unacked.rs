@@ -1,0 +1,192 @@
+//! Messages delivered on a channel and not yet settled: delivery tag to queue and index.
+//!
+//! Invariant: tags ascend by one per delivery from 1 on, so the ring needs no map; the front entry is
+//! never a settled one.
+
+use crate::queue::Range;
+use std::collections::VecDeque;
+use types::ConsumerId;
+
+/// One unsettled delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Which of the channel's queues it came from.
+    pub queue_slot: u32,
+    /// Who got it; 0 for basic.get.
+    pub consumer: ConsumerId,
+    /// Its index in the queue's log.
+    pub index: u64,
+}
+
+/// Deliveries settled together that belong to one queue and consumer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettledGroup {
+    /// Which of the channel's queues.
+    pub queue_slot: u32,
+    /// Which consumer.
+    pub consumer: ConsumerId,
+    /// Indexes in the queue's log.
+    pub ranges: Vec<Range>,
+}
+
+impl SettledGroup {
+    /// How many messages it holds.
+    pub fn count(&self) -> u64 {
+        self.ranges.iter().map(|(start, end)| end - start).sum()
+    }
+}
+
+/// A delivery tag that is not unsettled on this channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownTag(pub u64);
+
+/// The ring of unsettled deliveries.
+#[derive(Debug)]
+pub struct Unacked {
+    /// Tag of the entry at the front.
+    base: u64,
+    entries: VecDeque<Option<Held>>,
+    count: usize,
+}
+
+impl Default for Unacked {
+    fn default() -> Unacked {
+        Unacked { base: 1, entries: VecDeque::new(), count: 0 }
+    }
+}
+
+impl Unacked {
+    /// The tag that the next delivery gets.
+    #[inline]
+    pub fn next_tag(&self) -> u64 {
+        self.base + self.entries.len() as u64
+    }
+
+    /// How many are unsettled.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Notes a delivery that has to be settled.
+    #[inline]
+    pub fn hold(&mut self, held: Held) {
+        self.entries.push_back(Some(held));
+        self.count += 1;
+    }
+
+    /// Passes over the tags of `count` deliveries that need no settling.
+    #[inline]
+    pub fn skip(&mut self, count: u64) {
+        if self.entries.is_empty() {
+            self.base += count;
+        } else {
+            self.entries.extend((0..count).map(|_| None));
+        }
+    }
+
+    /// Takes the delivery with `tag`, or with `multiple` all up to it (0 = all), out of the ring.
+    pub fn settle(&mut self, tag: u64, multiple: bool) -> Result<Vec<SettledGroup>, UnknownTag> {
+        let mut groups = Vec::new();
+        if !multiple {
+            let at = tag.checked_sub(self.base).ok_or(UnknownTag(tag))?;
+            let entry = self.entries.get_mut(at as usize).ok_or(UnknownTag(tag))?;
+            let held = entry.take().ok_or(UnknownTag(tag))?;
+            self.count -= 1;
+            add(&mut groups, held);
+        } else {
+            let all = tag == 0;
+            if !all && (tag < self.base || tag >= self.next_tag()) {
+                return Err(UnknownTag(tag));
+            }
+            let until = if all { self.next_tag() } else { tag + 1 };
+            while self.base < until {
+                let Some(entry) = self.entries.pop_front() else { break };
+                self.base += 1;
+                if let Some(held) = entry {
+                    self.count -= 1;
+                    add(&mut groups, held);
+                }
+            }
+        }
+        while let Some(None) = self.entries.front() {
+            self.entries.pop_front();
+            self.base += 1;
+        }
+        if self.entries.is_empty() && self.entries.capacity() > 4096 {
+            self.entries = VecDeque::new();
+        }
+        Ok(groups)
+    }
+
+    /// Takes everything out, as when the channel closes.
+    pub fn drain(&mut self) -> Vec<SettledGroup> {
+        self.settle(0, true).unwrap_or_default()
+    }
+}
+
+fn add(groups: &mut Vec<SettledGroup>, held: Held) {
+    let same =
+        |group: &&mut SettledGroup| group.queue_slot == held.queue_slot && group.consumer == held.consumer;
+    // Most channels consume from few queues: the last group nearly always fits.
+    let group = match groups.iter_mut().rev().find(same) {
+        Some(group) => group,
+        None => {
+            groups.push(SettledGroup {
+                queue_slot: held.queue_slot,
+                consumer: held.consumer,
+                ranges: Vec::new(),
+            });
+            match groups.last_mut() {
+                Some(group) => group,
+                None => return,
+            }
+        }
+    };
+    match group.ranges.last_mut() {
+        Some(last) if last.1 == held.index => last.1 += 1,
+        _ => group.ranges.push((held.index, held.index + 1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(queue_slot: u32, index: u64) -> Held {
+        Held { queue_slot, consumer: ConsumerId(1), index }
+    }
+
+    #[test]
+    fn multiple_groups_by_queue_and_joins_neighbours() {
+        let mut unacked = Unacked::default();
+        for (slot, index) in [(0, 10), (0, 11), (1, 5), (0, 12), (1, 7)] {
+            unacked.hold(held(slot, index));
+        }
+        let groups = unacked.settle(4, true).unwrap();
+        assert_eq!(groups.len(), 2);
+        assert_eq!(groups[0].ranges, [(10, 13)]);
+        assert_eq!(groups[1].ranges, [(5, 6)]);
+        assert_eq!(unacked.count(), 1);
+        assert_eq!(unacked.settle(4, true), Err(UnknownTag(4)));
+        assert_eq!(unacked.settle(6, true), Err(UnknownTag(6)));
+        assert_eq!(unacked.settle(5, false).unwrap()[0].ranges, [(7, 8)]);
+    }
+
+    #[test]
+    fn a_tag_is_settled_once() {
+        let mut unacked = Unacked::default();
+        assert!(unacked.settle(0, true).unwrap().is_empty());
+        assert_eq!(unacked.settle(0, false), Err(UnknownTag(0)));
+        unacked.hold(held(0, 0));
+        unacked.skip(2);
+        unacked.hold(held(0, 1));
+        assert_eq!(unacked.next_tag(), 5);
+        assert_eq!(unacked.settle(2, false), Err(UnknownTag(2)));
+        unacked.settle(1, false).unwrap();
+        assert_eq!(unacked.settle(1, false), Err(UnknownTag(1)));
+        assert_eq!(unacked.settle(4, false).unwrap()[0].ranges, [(1, 2)]);
+        assert_eq!((unacked.count(), unacked.next_tag()), (0, 5));
+        unacked.skip(3);
+        assert_eq!(unacked.next_tag(), 8);
+    }
+}

@@ -1,0 +1,202 @@
+//! Who gets which ready messages.
+//!
+//! Invariant: an offer takes nothing; only what its consumer took leaves the ready messages. Several
+//! consumers with credit get neighbouring messages in turn, as RabbitMQ serves them.
+
+use super::index_set::Range;
+use super::machine::QueueMachine;
+use super::tail::Tail;
+use crate::message::{Chunk, Record};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use types::ConsumerId;
+use types::limits::QUEUE_SHARE_COUNT_MAX;
+
+/// Messages one consumer offers its messages in a go.
+const OFFER_COUNT_MAX: u64 = 8_192;
+
+/// Ready messages for one consumer, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Offer {
+    /// Who they are for.
+    pub consumer: ConsumerId,
+    /// Settled when taken.
+    pub no_ack: bool,
+    /// Which messages.
+    pub ranges: Vec<Range>,
+}
+
+/// One message on its way to a consumer.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery<'a> {
+    /// Its place in the queue's log.
+    pub index: u64,
+    /// How often it came back before.
+    pub returns: u32,
+    /// The message.
+    pub record: Record<'a>,
+    /// Where the record's bytes live.
+    pub chunk: &'a Arc<Chunk>,
+}
+
+/// The messages of an offer, to be walked by whoever delivers them.
+pub struct Deliveries<'a> {
+    tail: &'a Tail,
+    returns: &'a BTreeMap<u64, u32>,
+    ranges: &'a [Range],
+}
+
+impl<'a> Deliveries<'a> {
+    /// Walks the messages in order until `take` says no.
+    #[inline]
+    pub fn walk(&self, mut take: impl FnMut(Delivery<'a>) -> bool) {
+        for &(start, end) in self.ranges {
+            let mut index = start;
+            while index < end {
+                let Some(segment) = self.tail.segment(index) else { break };
+                let Some(chunk) = segment.chunk() else { break };
+                let stop = end.min(segment.range().1);
+                while index < stop {
+                    let Some(record) = segment.record(index) else { break };
+                    let returns = if self.returns.is_empty() {
+                        0
+                    } else {
+                        self.returns.get(&index).copied().unwrap_or(0)
+                    };
+                    if !take(Delivery { index, returns, record, chunk }) {
+                        return;
+                    }
+                    index += 1;
+                }
+                index = stop;
+            }
+        }
+    }
+}
+
+impl QueueMachine {
+    /// What can be delivered now and to whom; empty when nothing is ready or nobody has credit.
+    pub fn offers(&self) -> Vec<Offer> {
+        if self.ready.count() == 0 || self.consumers.len() == 0 {
+            return Vec::new();
+        }
+        let eligible = self.consumers.eligible(self.state.config.single_active_consumer);
+        match eligible.as_slice() {
+            [] => Vec::new(),
+            [(consumer, no_ack, credit)] => {
+                let ranges = self.ready.front((*credit).min(OFFER_COUNT_MAX));
+                vec![Offer { consumer: *consumer, no_ack: *no_ack, ranges }]
+            }
+            many => self.share(many),
+        }
+    }
+
+    /// Deals the next messages out, one each in turn.
+    fn share(&self, eligible: &[(ConsumerId, bool, u64)]) -> Vec<Offer> {
+        let mut offers: Vec<(Offer, u64)> = eligible
+            .iter()
+            .map(|(consumer, no_ack, credit)| {
+                (Offer { consumer: *consumer, no_ack: *no_ack, ranges: Vec::new() }, *credit)
+            })
+            .collect();
+        let front = self.ready.front(QUEUE_SHARE_COUNT_MAX as u64);
+        let mut turn = 0;
+        'messages: for index in front.into_iter().flat_map(|(start, end)| start..end) {
+            let mut passed = 0;
+            while offers[turn].1 == 0 {
+                turn = (turn + 1) % offers.len();
+                passed += 1;
+                if passed == offers.len() {
+                    break 'messages;
+                }
+            }
+            let (offer, credit) = &mut offers[turn];
+            *credit -= 1;
+            match offer.ranges.last_mut() {
+                Some(last) if last.1 == index => last.1 += 1,
+                _ => offer.ranges.push((index, index + 1)),
+            }
+            turn = (turn + 1) % offers.len();
+        }
+        offers.into_iter().map(|(offer, _)| offer).filter(|offer| !offer.ranges.is_empty()).collect()
+    }
+
+    /// The messages of `ranges`.
+    pub fn deliveries<'a>(&'a self, ranges: &'a [Range]) -> Deliveries<'a> {
+        Deliveries { tail: &self.tail, returns: &self.state.returns, ranges }
+    }
+
+    /// The consumer took the first `count` messages of its offer, `bytes` of bodies; `blocked` when its
+    /// connection takes no more for now.
+    pub fn accept(&mut self, offer: &Offer, count: u32, bytes: u64, blocked: bool) {
+        let taken = first_of(&offer.ranges, count.into());
+        for range in &taken {
+            self.ready.remove(*range);
+        }
+        self.ready_bytes -= bytes.min(self.ready_bytes);
+        let redelivered = self.count_returned(&taken);
+        self.totals.redeliver += redelivered;
+        if let Some(consumer) = self.consumers.get_mut(offer.consumer) {
+            consumer.blocked = blocked;
+            if !offer.no_ack {
+                consumer.in_flight += count;
+            }
+        }
+        if count > 0 {
+            self.consumers.served(offer.consumer);
+        }
+        if offer.no_ack {
+            self.totals.deliver_no_ack += u64::from(count);
+            self.forget(taken);
+        } else {
+            self.totals.deliver += u64::from(count);
+            self.unacked_count += u64::from(count);
+            self.unacked_bytes += bytes;
+        }
+    }
+
+    fn count_returned(&self, ranges: &[Range]) -> u64 {
+        if self.state.returns.is_empty() {
+            return 0;
+        }
+        ranges.iter().map(|(start, end)| self.state.returns.range(*start..*end).count() as u64).sum()
+    }
+
+    /// The next message for a basic.get.
+    pub fn next_for_get(&self) -> Option<Offer> {
+        let ranges = self.ready.front(1);
+        (!ranges.is_empty()).then(|| Offer { consumer: ConsumerId::default(), no_ack: false, ranges })
+    }
+
+    /// A basic.get took its message.
+    pub fn got(&mut self, offer: &Offer, bytes: u64, no_ack: bool) {
+        for range in &offer.ranges {
+            self.ready.remove(*range);
+        }
+        self.ready_bytes -= bytes.min(self.ready_bytes);
+        self.totals.redeliver += self.count_returned(&offer.ranges);
+        if no_ack {
+            self.totals.get_no_ack += 1;
+            self.forget(offer.ranges.clone());
+        } else {
+            self.totals.get += 1;
+            self.unacked_count += 1;
+            self.unacked_bytes += bytes;
+        }
+    }
+}
+
+/// The first `count` indexes of `ranges`.
+fn first_of(ranges: &[Range], count: u64) -> Vec<Range> {
+    let mut left = count;
+    let mut first = Vec::with_capacity(ranges.len());
+    for &(start, end) in ranges {
+        if left == 0 {
+            break;
+        }
+        let taken = (end - start).min(left);
+        first.push((start, start + taken));
+        left -= taken;
+    }
+    first
+}
