@@ -1,1 +1,30 @@
-//! engine
+//! The engine: runs the pure machines. Queue owners, publish, deliver, timers, alarms, and the seams
+//! to storage and cluster.
+//!
+//! Invariant: whatever decides is in `broker`; here is what needs a clock, a thread or another queue.
+//! Knows no frames and no sockets.
+
+pub mod alarm;
+pub mod broker;
+pub mod catalog;
+pub mod clock;
+mod dead_letter;
+mod delayed;
+mod drive;
+mod history;
+pub mod metrics;
+pub mod outlet;
+pub mod publish;
+pub mod queue;
+pub mod registry;
+pub mod reply_to;
+pub mod route;
+mod runner;
+mod timer;
+
+pub use broker::{Broker, BrokerConfig};
+pub use outlet::{Outlet, Taken};
+pub use publish::{PublishBatch, record_head};
+pub use queue::{Queue, QueueCommand};
+pub use registry::{ConnectionView, Session};
+pub use route::Route;

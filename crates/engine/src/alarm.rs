@@ -1,0 +1,92 @@
+//! Alarms: when memory runs low, publishers are blocked and consumers go on.
+//!
+//! Invariant: an alarm only changes through `set_memory`; everybody who waits sees each change.
+
+use tokio::sync::watch;
+
+/// Which alarms are on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Alarms {
+    /// Memory above its high watermark.
+    pub memory: bool,
+    /// Disk below its limit.
+    pub disk: bool,
+}
+
+impl Alarms {
+    /// Whether publishers are blocked.
+    pub fn any(self) -> bool {
+        self.memory || self.disk
+    }
+
+    /// The reason in connection.blocked, in RabbitMQ's words.
+    pub fn reason(self) -> &'static str {
+        match (self.memory, self.disk) {
+            (true, true) => "low on memory & low on disk",
+            (false, true) => "low on disk",
+            _ => "low on memory",
+        }
+    }
+}
+
+/// The node's alarms.
+#[derive(Debug)]
+pub struct AlarmBoard {
+    state: watch::Sender<Alarms>,
+    memory_limit_bytes: u64,
+}
+
+impl AlarmBoard {
+    /// No alarm, and memory limited to `memory_limit_bytes` of resident size.
+    pub fn new(memory_limit_bytes: u64) -> AlarmBoard {
+        AlarmBoard { state: watch::Sender::new(Alarms::default()), memory_limit_bytes }
+    }
+
+    /// Which are on.
+    pub fn current(&self) -> Alarms {
+        *self.state.borrow()
+    }
+
+    /// Sees every change.
+    pub fn watch(&self) -> watch::Receiver<Alarms> {
+        self.state.subscribe()
+    }
+
+    /// Resident bytes above which the memory alarm goes on.
+    pub fn memory_limit_bytes(&self) -> u64 {
+        self.memory_limit_bytes
+    }
+
+    /// Raises or clears the memory alarm by what the process uses.
+    pub fn set_memory(&self, resident_bytes: u64) {
+        let memory = resident_bytes > self.memory_limit_bytes;
+        self.state.send_if_modified(|alarms| {
+            let changed = alarms.memory != memory;
+            alarms.memory = memory;
+            if changed {
+                tracing::warn!(memory, resident_bytes, limit_bytes = self.memory_limit_bytes, "memory alarm");
+            }
+            changed
+        });
+    }
+}
+
+/// Bytes of memory this process holds; None where the system does not say.
+pub fn resident_bytes() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * 4096)
+}
+
+/// Memory this process may use: the machine's, or its control group's if that is less.
+pub fn available_bytes() -> u64 {
+    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+        Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+    });
+    let group = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
+        .iter()
+        .filter_map(|path| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok())
+        .min();
+    [machine, group].into_iter().flatten().min().unwrap_or(1 << 30)
+}

@@ -1,0 +1,260 @@
+//! The broker of one node: what the server and the management API hold.
+//!
+//! Invariant: the registry holds exactly the queues of the catalog, give or take the one that is being
+//! changed right now.
+
+use crate::alarm::AlarmBoard;
+use crate::catalog::{CatalogMachine, CatalogStore, LocalCatalogStore};
+use crate::delayed::Delayed;
+use crate::history::Histories;
+use crate::metrics::Metrics;
+use crate::queue::{DeleteConditions, NullLog, Queue, QueueCommand};
+use crate::registry::Connections;
+use crate::reply_to::Replies;
+use crate::runner::Runners;
+use crate::timer::Timer;
+use arc_swap::Guard;
+use broker::catalog::{Catalog, Command, Event, Outcome};
+use dashmap::DashMap;
+use std::sync::Arc;
+use tokio::sync::{Notify, oneshot};
+use types::{AmqpError, ConnectionId, QueueId};
+
+/// What a broker is started with.
+#[derive(Clone, Debug)]
+pub struct BrokerConfig {
+    /// The node's name.
+    pub node_name: String,
+    /// The cluster's name, shown to clients.
+    pub cluster_name: String,
+    /// Resident bytes above which publishers are blocked.
+    pub memory_limit_bytes: u64,
+}
+
+/// A node's broker.
+pub struct Broker {
+    config: BrokerConfig,
+    catalog: CatalogMachine,
+    store: Box<dyn CatalogStore>,
+    queues: DashMap<QueueId, Arc<Queue>>,
+    connections: Connections,
+    replies: Replies,
+    runners: Runners,
+    timer: Timer,
+    delayed: Delayed,
+    histories: Histories,
+    alarms: AlarmBoard,
+    metrics: Metrics,
+    /// Queues that deleted themselves, for the task that tells the catalog.
+    abandoned: parking_lot::Mutex<Vec<Arc<Queue>>>,
+    abandoned_wake: Notify,
+}
+
+impl Broker {
+    /// A broker with a catalog; its tasks (`run_timer`, `run_handed_over`, `run_deletions`) are spawned
+    /// by the caller.
+    pub fn new(config: BrokerConfig, catalog: Catalog) -> Arc<Broker> {
+        let memory_limit_bytes = config.memory_limit_bytes;
+        Arc::new_cyclic(|broker| Broker {
+            config,
+            catalog: CatalogMachine::new(catalog),
+            store: Box::new(LocalCatalogStore::new(broker.clone())),
+            queues: DashMap::new(),
+            connections: Connections::default(),
+            replies: Replies::default(),
+            runners: Runners::default(),
+            timer: Timer::default(),
+            delayed: Delayed::default(),
+            histories: Histories::default(),
+            alarms: AlarmBoard::new(memory_limit_bytes),
+            metrics: Metrics::default(),
+            abandoned: parking_lot::Mutex::default(),
+            abandoned_wake: Notify::new(),
+        })
+    }
+
+    /// What it was started with.
+    pub fn config(&self) -> &BrokerConfig {
+        &self.config
+    }
+
+    /// The catalog as it is now.
+    #[inline]
+    pub fn catalog(&self) -> Guard<Arc<Catalog>> {
+        self.catalog.current()
+    }
+
+    pub(crate) fn catalog_machine(&self) -> &CatalogMachine {
+        &self.catalog
+    }
+
+    /// Changes the catalog.
+    pub async fn change(&self, command: Command) -> Result<Outcome, AmqpError> {
+        self.store.propose(command).await
+    }
+
+    /// The queue with an id.
+    pub fn queue(&self, id: QueueId) -> Option<Arc<Queue>> {
+        self.queues.get(&id).map(|entry| entry.value().clone())
+    }
+
+    /// The queue with a name.
+    pub fn queue_named(&self, vhost: &str, name: &str) -> Option<Arc<Queue>> {
+        let id = self.catalog().vhost(vhost)?.queue(name)?.id;
+        self.queue(id)
+    }
+
+    /// How many queues there are.
+    pub fn queue_count(&self) -> usize {
+        self.queues.len()
+    }
+
+    /// Who is connected.
+    pub fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    /// Direct reply-to names.
+    pub fn replies(&self) -> &Replies {
+        &self.replies
+    }
+
+    /// Counters.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Alarms.
+    pub fn alarms(&self) -> &AlarmBoard {
+        &self.alarms
+    }
+
+    pub(crate) fn runners(&self) -> &Runners {
+        &self.runners
+    }
+
+    pub(crate) fn timer(&self) -> &Timer {
+        &self.timer
+    }
+
+    pub(crate) fn delayed(&self) -> &Delayed {
+        &self.delayed
+    }
+
+    pub(crate) fn histories(&self) -> &Histories {
+        &self.histories
+    }
+
+    /// Creates what a new picture of the catalog will name, before anybody sees it.
+    pub(crate) fn before_publication(&self, events: &[Event]) {
+        for event in events {
+            if let Event::QueueDeclared(row) = event {
+                let queue = Queue::new(row.clone(), Box::new(NullLog));
+                self.queues.insert(row.id, Arc::new(queue));
+                self.metrics.queues_created.add(1);
+                if let Some(expires_ms) = row.config.expires_ms {
+                    self.timer.arm(row.id, crate::clock::now_ms().saturating_add(expires_ms));
+                }
+            }
+        }
+    }
+
+    /// Does what a change asks for, after everybody can see it.
+    pub(crate) fn after_publication(&self, events: Vec<Event>) {
+        for event in events {
+            match event {
+                Event::QueueConfigured(row) => {
+                    if let Some(queue) = self.queue(row.id) {
+                        let config = Box::new(row.config.clone());
+                        queue.set_row(row);
+                        self.post(&queue, QueueCommand::Configure(config));
+                    }
+                }
+                Event::QueueDeleted(row) => {
+                    if let Some((_, queue)) = self.queues.remove(&row.id) {
+                        queue.set_gone();
+                        self.metrics.queues_deleted.add(1);
+                        self.post(&queue, QueueCommand::Deleted);
+                    }
+                }
+                Event::ExchangeDeleted(row) => {
+                    self.delayed.forget(&row.vhost, &row.name);
+                    self.histories.forget(&row.vhost, &row.name);
+                }
+                Event::Bound { vhost, binding } => self.recall(&vhost, &binding),
+                Event::UserDeleted(user) => {
+                    let reason = format!("user '{user}' was deleted");
+                    self.connections.close_where(&reason, |connection| *connection.user() == user);
+                }
+                Event::VhostDeleted(vhost) => {
+                    let reason = format!("vhost '{vhost}' is down");
+                    self.connections.close_where(&reason, |connection| *connection.vhost() == vhost);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Deletes a queue if the conditions hold; gives the number of messages it had.
+    pub async fn delete_queue(
+        &self,
+        queue: &Arc<Queue>,
+        conditions: DeleteConditions,
+    ) -> Result<u64, AmqpError> {
+        let (reply, answer) = oneshot::channel();
+        self.post(queue, QueueCommand::PrepareDelete(conditions, reply));
+        let count = answer.await.map_err(|_| AmqpError::internal_error("the queue is gone"))??;
+        let row = queue.row();
+        let command =
+            Command::DeleteQueue { vhost: row.vhost.clone(), name: row.name.clone(), id: Some(row.id) };
+        self.change(command).await?;
+        Ok(count)
+    }
+
+    /// Deletes a queue that has lost its last consumer or has expired; from inside a turn.
+    pub(crate) fn delete_queue_later(&self, queue: Arc<Queue>) {
+        queue.set_gone();
+        self.abandoned.lock().push(queue);
+        self.abandoned_wake.notify_one();
+    }
+
+    /// Tells the catalog of queues that deleted themselves; to be spawned once.
+    pub async fn run_deletions(self: Arc<Broker>) {
+        loop {
+            let queues = std::mem::take(&mut *self.abandoned.lock());
+            if queues.is_empty() {
+                self.abandoned_wake.notified().await;
+                continue;
+            }
+            for queue in queues {
+                let row = queue.row();
+                let id = Some(row.id);
+                let command = Command::DeleteQueue { vhost: row.vhost.clone(), name: row.name.clone(), id };
+                if let Err(error) = self.change(command).await {
+                    tracing::debug!(queue = %row.name, %error, "queue was deleted before it deleted itself");
+                }
+            }
+            self.flush();
+        }
+    }
+
+    /// Removes what only lived as long as a connection.
+    pub async fn forget_connection(&self, connection: ConnectionId) {
+        self.connections.remove(connection);
+        if let Err(error) = self.change(Command::DeleteExclusive { connection }).await {
+            tracing::error!(%connection, %error, "exclusive queues of a closed connection are left");
+        }
+        self.flush();
+    }
+
+    /// Watches memory; to be spawned once.
+    pub async fn run_memory_watch(self: Arc<Broker>) {
+        let mut tick = tokio::time::interval(std::time::Duration::from_millis(100));
+        loop {
+            tick.tick().await;
+            if let Some(bytes) = crate::alarm::resident_bytes() {
+                self.alarms.set_memory(bytes);
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The way from a queue back to a client: what the server gives the engine for each channel.
+//!
+//! Invariant: an outlet never waits. It takes what its connection has room for and says when it is
+//! full; `flush` is called once at the end of a turn for every outlet that was touched.
+
+use crate::queue::Queue;
+use broker::message::Record;
+use broker::queue::{Deliveries, Delivery};
+use std::sync::Arc;
+use types::ConsumerId;
+
+/// How much of an offer was taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Messages taken, from the front of the offer.
+    pub count: u32,
+    /// Their bodies' bytes.
+    pub bytes: u64,
+    /// Nothing more fits until the outlet posts an unblock to the queue.
+    pub blocked: bool,
+}
+
+/// One channel's end of deliveries and confirms.
+pub trait Outlet: Send + Sync {
+    /// Takes deliveries for a consumer of this channel.
+    fn deliver(
+        &self,
+        queue: &Arc<Queue>,
+        consumer: ConsumerId,
+        no_ack: bool,
+        deliveries: &Deliveries<'_>,
+    ) -> Taken;
+
+    /// The answer to a basic.get; `remaining` messages are left in the queue.
+    fn got(&self, queue: &Arc<Queue>, no_ack: bool, delivery: Option<Delivery<'_>>, remaining: u64);
+
+    /// The queue is gone or was taken away: the consumer is cancelled by the broker.
+    fn cancelled(&self, consumer: ConsumerId);
+
+    /// Publishes numbered `first..=last` are committed in one of their queues; those in `refused` were
+    /// not accepted there.
+    fn confirmed(&self, ranges: &[(u64, u64)], refused: &[u64]);
+
+    /// A message for the direct reply-to consumer of this channel; false when there is none.
+    fn reply(&self, record: &Record<'_>) -> bool;
+
+    /// Sends what was written since the last flush.
+    fn flush(&self);
+}

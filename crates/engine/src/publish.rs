@@ -1,0 +1,343 @@
+//! A batch of publishes: copied once into a chunk, handed over once to each queue.
+//!
+//! Invariant: a queue gets its messages of the batch in the order they were published; the batch is
+//! flushed before anything else of its connection is done.
+
+use crate::broker::Broker;
+use crate::outlet::Outlet;
+use crate::queue::{Enqueue, Queue, QueueCommand, Ticket};
+use crate::route::Route;
+use broker::message::{Chunk, ChunkBuilder, RecordHead};
+use broker::queue::Picks;
+use std::sync::Arc;
+use types::{AmqpError, ExchangeName, Properties, VhostName};
+
+/// Above this many queues in one batch they are found by search instead of one after the other.
+const LINEAR_TARGETS_MAX: usize = 8;
+
+struct Target {
+    queue: Arc<Queue>,
+    picks: Picks,
+    bytes: u64,
+    ticket: Option<Ticket>,
+}
+
+/// Consecutive publishes of one channel with one route.
+struct Run {
+    route: Arc<Route>,
+    first: u32,
+    count: u32,
+    bytes: u64,
+    confirm: Option<(Arc<dyn Outlet>, u64)>,
+}
+
+/// Publishes gathered from one connection.
+#[derive(Default)]
+pub struct PublishBatch {
+    builder: ChunkBuilder,
+    run: Option<Run>,
+    targets: Vec<Target>,
+    /// Positions in `targets` by queue id, once there are many.
+    sorted: Vec<(types::QueueId, u32)>,
+}
+
+impl PublishBatch {
+    /// Whether there is nothing to flush.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.builder.is_empty()
+    }
+
+    /// Whether it should be flushed before more is added.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.builder.is_full()
+    }
+
+    /// Bytes gathered.
+    pub fn data_bytes(&self) -> usize {
+        self.builder.data_bytes()
+    }
+
+    /// Adds a publish; `confirm` is its channel and number when the publisher waits for it.
+    #[inline]
+    pub fn push(
+        &mut self,
+        route: &Arc<Route>,
+        head: RecordHead,
+        properties: &[u8],
+        body: &[u8],
+        confirm: Option<(&Arc<dyn Outlet>, u64)>,
+    ) {
+        let ordinal = self.builder.push(head, &route.wire, properties, body);
+        if let Some(run) = &mut self.run
+            && Arc::ptr_eq(&run.route, route)
+            && follows(run, confirm)
+        {
+            run.count += 1;
+            run.bytes += body.len() as u64;
+            return;
+        }
+        self.end_run();
+        self.run = Some(Run {
+            route: route.clone(),
+            first: ordinal,
+            count: 1,
+            bytes: body.len() as u64,
+            confirm: confirm.map(|(outlet, number)| (outlet.clone(), number)),
+        });
+    }
+
+    fn end_run(&mut self) {
+        let Some(run) = self.run.take() else { return };
+        for queue in &run.route.queues {
+            let at = self.target(queue);
+            let target = &mut self.targets[at];
+            match &mut target.picks {
+                Picks::Span(first, count) if *count == 0 => (*first, *count) = (run.first, run.count),
+                Picks::Span(first, count) if *first + *count == run.first => *count += run.count,
+                picks => (run.first..run.first + run.count).for_each(|ordinal| picks.push(ordinal)),
+            }
+            target.bytes += run.bytes;
+            if let Some((outlet, number)) = &run.confirm {
+                let range = (*number, *number + u64::from(run.count) - 1);
+                match &mut target.ticket {
+                    Some(ticket) => ticket.ranges.push(range),
+                    None => {
+                        target.ticket = Some(Ticket { outlet: outlet.clone(), ranges: vec![range] });
+                    }
+                }
+            }
+        }
+    }
+
+    /// The target for a queue, a new one if it has none yet. Publishes of different channels do not
+    /// share a batch when confirms are on (see `must_flush_for`).
+    fn target(&mut self, queue: &Arc<Queue>) -> usize {
+        if self.targets.len() <= LINEAR_TARGETS_MAX {
+            if let Some(at) = self.targets.iter().position(|target| Arc::ptr_eq(&target.queue, queue)) {
+                return at;
+            }
+        } else {
+            if self.sorted.is_empty() {
+                self.sorted = (0u32..).zip(&self.targets).map(|(at, target)| (target.queue.id, at)).collect();
+                self.sorted.sort_unstable();
+            }
+            match self.sorted.binary_search_by_key(&queue.id, |(id, _)| *id) {
+                Ok(found) => return self.sorted[found].1 as usize,
+                Err(place) => self.sorted.insert(place, (queue.id, self.targets.len() as u32)),
+            }
+        }
+        self.targets.push(Target { queue: queue.clone(), picks: Picks::Span(0, 0), bytes: 0, ticket: None });
+        self.targets.len() - 1
+    }
+
+    /// Hands the messages over to their queues and runs those that are idle. Gives the queues that
+    /// want their publishers to wait.
+    pub fn flush(&mut self, broker: &Broker) -> Option<Arc<Queue>> {
+        if self.builder.is_empty() {
+            return None;
+        }
+        self.end_run();
+        self.sorted.clear();
+        let chunk = Arc::new(self.builder.finish());
+        let mut slow = None;
+        for target in self.targets.drain(..) {
+            let Target { queue, picks, bytes, ticket } = target;
+            let enqueue = Enqueue { chunk: chunk.clone(), picks, bytes, ticket };
+            broker.post_quietly(&queue, QueueCommand::Enqueue(enqueue));
+            if queue.is_full() || queue.is_congested() {
+                slow = Some(queue);
+            }
+        }
+        drop(chunk);
+        broker.run_posted();
+        slow
+    }
+}
+
+fn follows(run: &Run, confirm: Option<(&Arc<dyn Outlet>, u64)>) -> bool {
+    match (&run.confirm, confirm) {
+        (None, None) => true,
+        (Some((outlet, first)), Some((other, number))) => {
+            Arc::ptr_eq(outlet, other) && first + u64::from(run.count) == number
+        }
+        _ => false,
+    }
+}
+
+/// What a record's head says of a message with these properties; refuses a bad expiration as RabbitMQ
+/// does.
+pub fn record_head(properties: &Properties<'_>) -> Result<RecordHead, AmqpError> {
+    let ttl_ms = match properties.expiration() {
+        None => None,
+        Some(text) => Some(parse_expiration(text)?),
+    };
+    Ok(RecordHead {
+        ttl_ms,
+        persistent: properties.delivery_mode() == Some(2),
+        priority: properties.priority().unwrap_or(0),
+        ..RecordHead::default()
+    })
+}
+
+fn parse_expiration(raw: &[u8]) -> Result<u32, AmqpError> {
+    let text = String::from_utf8_lossy(raw);
+    let refuse = |why: String| AmqpError::precondition_failed(format!("invalid expiration '{text}': {why}"));
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(&text);
+    let digits = unsigned.len() - unsigned.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let leftover = &unsigned[digits..];
+    if digits == 0 {
+        return Err(refuse("no_integer".into()));
+    }
+    if !leftover.is_empty() {
+        return Err(refuse(format!("{{leftover_string,\"{leftover}\"}}")));
+    }
+    if text.starts_with('-') && unsigned.trim_start_matches('0') != "" {
+        return Err(refuse(format!("{{value_negative,-{}}}", unsigned.trim_start_matches('0'))));
+    }
+    unsigned.parse::<u32>().map_err(|_| refuse(format!("{{value_too_big,{}}}", unsigned.trim_start_matches('0'))))
+}
+
+impl Broker {
+    /// Publishes a message that the broker itself makes: dead letters, traces, the HTTP API. Goes to
+    /// every queue that any of `keys` leads to, except those named in `without`. Gives how many queues
+    /// got it; an exchange that does not exist gets nothing.
+    pub fn publish_internal(
+        &self,
+        vhost: &VhostName,
+        exchange: &str,
+        keys: &[Vec<u8>],
+        properties: &[u8],
+        body: &[u8],
+        without: &[String],
+    ) -> usize {
+        let catalog = self.catalog();
+        let Some(row) = catalog.vhost(vhost.as_str()) else { return 0 };
+        let Some(source) = row.exchange(exchange) else { return 0 };
+        let view = Properties::parse(properties).ok();
+        let mut routes = broker::router::Routes::default();
+        for key in keys {
+            let random = crate::route::random();
+            let input = broker::router::RoutingInput { routing_key: key, properties: view.as_ref(), random };
+            broker::router::route(row, source, &input, &mut routes);
+        }
+        let first_key = keys.first().map_or(&[][..], Vec::as_slice);
+        let message = chunk_of_one(exchange, first_key, properties, body);
+        if let (Some(at), Some(view)) = (&routes.delayed, &view) {
+            let holder = row.exchange(at.as_str());
+            if let Some(delay_ms) = holder.and_then(|holder| broker::router::delay_ms(holder, view)) {
+                self.hold(vhost, at, delay_ms, message);
+                return 1;
+            }
+        }
+        if !routes.recent_history.is_empty() {
+            self.remember(vhost, &routes.recent_history, &message);
+        }
+        self.enqueue_in(&routes.queues, &message, without)
+    }
+
+    fn enqueue_in(&self, ids: &[types::QueueId], message: &Arc<Chunk>, without: &[String]) -> usize {
+        let mut count = 0;
+        for queue in ids.iter().filter_map(|id| self.queue(*id)) {
+            if without.iter().any(|name| queue.row().name.as_str() == name) {
+                self.metrics().dead_letter_cycles.add(1);
+                continue;
+            }
+            self.enqueue_copy(&queue, message.clone());
+            count += 1;
+        }
+        count
+    }
+
+    /// Routes a delayed message whose time has come.
+    pub(crate) fn publish_due(&self, vhost: &VhostName, exchange: &str, message: &Arc<Chunk>) {
+        let catalog = self.catalog();
+        let Some(row) = catalog.vhost(vhost.as_str()) else { return };
+        let Some(source) = row.exchange(exchange) else { return };
+        let record = message.record(0);
+        let view = Properties::parse(record.properties).ok();
+        let input = broker::router::RoutingInput {
+            routing_key: record.routing_key(),
+            properties: view.as_ref(),
+            random: crate::route::random(),
+        };
+        let mut routes = broker::router::Routes::default();
+        broker::router::route_due(row, source, &input, &mut routes);
+        self.enqueue_in(&routes.queues, message, &[]);
+    }
+
+    /// Puts a chunk of one message into a queue.
+    pub(crate) fn enqueue_copy(&self, queue: &Arc<Queue>, message: Arc<Chunk>) {
+        let bytes = message.body_bytes(0, 1);
+        let enqueue = Enqueue { chunk: message, picks: Picks::Span(0, 1), bytes, ticket: None };
+        self.post(queue, QueueCommand::Enqueue(enqueue));
+    }
+
+    /// What a route asks for beyond appending to queues: direct replies, delays and histories.
+    /// True when the message goes to the route's queues as well.
+    pub fn publish_aside(&self, vhost: &VhostName, route: &Route, properties: &[u8], body: &[u8]) -> bool {
+        let message = of_one(route.wire.clone(), properties, body);
+        if let Some(outlet) = &route.reply {
+            if outlet.reply(&message.record(0)) {
+                crate::drive::touch(outlet);
+            }
+            return false;
+        }
+        if let Some((exchange, delay_ms)) = &route.delay {
+            self.hold(vhost, exchange, *delay_ms, Arc::new(message));
+            return false;
+        }
+        if !route.history.is_empty() {
+            self.remember(vhost, &route.history, &Arc::new(message));
+        }
+        true
+    }
+
+    /// The firehose: a copy of what passes goes to `amq.rabbitmq.trace`.
+    pub fn trace(&self, vhost: &VhostName, key: String, properties: Vec<u8>, body: &[u8]) {
+        let exchange = ExchangeName::from("amq.rabbitmq.trace");
+        self.publish_internal(vhost, exchange.as_str(), &[key.into_bytes()], &properties, body, &[]);
+    }
+}
+
+fn of_one(wire: Arc<[u8]>, properties: &[u8], body: &[u8]) -> Chunk {
+    let head = Properties::parse(properties).ok().and_then(|view| record_head(&view).ok()).unwrap_or_default();
+    let mut builder = ChunkBuilder::default();
+    builder.push(head, &wire, properties, body);
+    builder.finish()
+}
+
+/// A chunk of one message published to `exchange` with `key`.
+fn chunk_of_one(exchange: &str, key: &[u8], properties: &[u8], body: &[u8]) -> Arc<Chunk> {
+    let mut wire = Vec::with_capacity(2 + exchange.len() + key.len());
+    for part in [exchange.as_bytes(), key] {
+        let part = &part[..part.len().min(types::limits::SHORT_STRING_BYTES_MAX)];
+        wire.push(part.len() as u8);
+        wire.extend_from_slice(part);
+    }
+    Arc::new(of_one(wire.into(), properties, body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expirations_are_read_as_rabbitmq_reads_them() {
+        let table = [
+            ("0", Ok(0)),
+            ("60000", Ok(60_000)),
+            ("4294967295", Ok(u32::MAX)),
+            ("", Err("invalid expiration '': no_integer")),
+            ("abc", Err("invalid expiration 'abc': no_integer")),
+            ("10s", Err("invalid expiration '10s': {leftover_string,\"s\"}")),
+            ("-1", Err("invalid expiration '-1': {value_negative,-1}")),
+            ("4294967296", Err("invalid expiration '4294967296': {value_too_big,4294967296}")),
+        ];
+        for (text, expected) in table {
+            let got = parse_expiration(text.as_bytes()).map_err(|error| error.explanation);
+            assert_eq!(got, expected.map_err(String::from), "{text}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! A queue that runs: a mailbox and an idle/running flag around the pure machine.
+//!
+//! Invariant: one thread at a time runs a queue, the one that turned its flag from idle to running;
+//! commands are done in the order they were posted. No lock is held across two queues.
+
+mod command;
+mod log;
+mod turn;
+
+pub(crate) use turn::{DeadLetterCopy, TurnEnd};
+
+pub use command::{AddConsumer, DeleteConditions, Enqueue, QueueCommand, Ticket};
+pub use log::{Commit, NullLog, QueueLog};
+
+use crate::clock;
+use crate::outlet::Outlet;
+use arc_swap::ArcSwap;
+use broker::catalog;
+use broker::queue::{QueueCounts, QueueMachine, QueueTotals};
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use tokio::sync::Notify;
+use types::limits::QUEUE_MAILBOX_MAX_BYTES;
+use types::{ConsumerId, FieldTable, QueueId};
+
+/// A queue on its home node.
+pub struct Queue {
+    /// Its id in the catalog.
+    pub id: QueueId,
+    row: ArcSwap<catalog::Queue>,
+    mailbox: Mutex<Mailbox>,
+    state: Mutex<QueueState>,
+    waiting_bytes: AtomicUsize,
+    gone: AtomicBool,
+    /// Whether ready messages pile up although consumers read as fast as their sockets allow.
+    congested: AtomicBool,
+    room: Notify,
+}
+
+#[derive(Default)]
+struct Mailbox {
+    commands: Vec<QueueCommand>,
+    running: bool,
+}
+
+/// What only the running thread touches, and listings look at.
+struct QueueState {
+    machine: QueueMachine,
+    log: Box<dyn QueueLog>,
+    /// Consumers with their ways out, by id.
+    outlets: Vec<ConsumerOutlet>,
+    /// Tickets whose messages are appended but not committed.
+    uncommitted: VecDeque<(u64, Ticket, Vec<u64>)>,
+    /// The deadline the timer knows of.
+    armed_ms: Option<u64>,
+}
+
+struct ConsumerOutlet {
+    id: ConsumerId,
+    tag: String,
+    arguments: FieldTable,
+    channel: String,
+    outlet: Arc<dyn Outlet>,
+}
+
+/// A consumer as listings show it.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct ConsumerListing {
+    pub id: ConsumerId,
+    pub tag: String,
+    pub channel: String,
+    pub arguments: FieldTable,
+    pub priority: i64,
+    pub no_ack: bool,
+    pub exclusive: bool,
+    pub prefetch: u32,
+    /// False while another one is the single active consumer.
+    pub active: bool,
+}
+
+/// A queue as listings show it.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs)]
+pub struct QueueListing {
+    pub counts: QueueCounts,
+    pub totals: QueueTotals,
+    pub dead_lettering: u64,
+    pub idle_since_ms: u64,
+}
+
+impl Queue {
+    /// A queue for a row of the catalog.
+    pub fn new(row: Arc<catalog::Queue>, log: Box<dyn QueueLog>) -> Queue {
+        let now_ms = clock::now_ms();
+        let machine = QueueMachine::new(row.config.clone(), log.keeps_commands(), now_ms);
+        let armed_ms = None;
+        Queue {
+            id: row.id,
+            row: ArcSwap::new(row),
+            mailbox: Mutex::default(),
+            state: Mutex::new(QueueState {
+                machine,
+                log,
+                outlets: Vec::new(),
+                uncommitted: VecDeque::new(),
+                armed_ms,
+            }),
+            waiting_bytes: AtomicUsize::new(0),
+            gone: AtomicBool::new(false),
+            congested: AtomicBool::new(false),
+            room: Notify::new(),
+        }
+    }
+
+    /// The catalog's row.
+    pub fn row(&self) -> Arc<catalog::Queue> {
+        self.row.load_full()
+    }
+
+    pub(crate) fn set_row(&self, row: Arc<catalog::Queue>) {
+        self.row.store(row);
+    }
+
+    /// Whether the catalog has deleted it.
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_gone(&self) {
+        self.gone.store(true, Ordering::Release);
+    }
+
+    /// Whether publishers should let its consumers catch up.
+    pub fn is_congested(&self) -> bool {
+        self.congested.load(Ordering::Relaxed)
+    }
+
+    /// Whether so much waits in the mailbox that publishers have to wait.
+    pub fn is_full(&self) -> bool {
+        self.waiting_bytes.load(Ordering::Relaxed) > QUEUE_MAILBOX_MAX_BYTES
+    }
+
+    /// Comes back when a turn has made room in the mailbox or among the ready messages.
+    pub async fn room(&self) {
+        self.room.notified().await;
+    }
+
+    /// Puts a command into the mailbox; true when the caller has to run the queue.
+    #[must_use]
+    pub(crate) fn post(&self, command: QueueCommand) -> bool {
+        self.waiting_bytes.fetch_add(command.mailbox_bytes(), Ordering::Relaxed);
+        let mut mailbox = self.mailbox.lock();
+        mailbox.commands.push(command);
+        !std::mem::replace(&mut mailbox.running, true)
+    }
+
+    /// What is in it and what it has done.
+    pub fn listing(&self) -> QueueListing {
+        let state = self.state.lock();
+        QueueListing {
+            counts: state.machine.counts(),
+            totals: state.machine.totals(),
+            dead_lettering: state.machine.state().discarding.len() as u64,
+            idle_since_ms: 0,
+        }
+    }
+
+    /// What is in it.
+    pub fn counts(&self) -> QueueCounts {
+        self.state.lock().machine.counts()
+    }
+
+    /// Its consumers.
+    pub fn consumers(&self) -> Vec<ConsumerListing> {
+        let state = self.state.lock();
+        let single = state.machine.config().single_active_consumer;
+        let listing = |(place, consumer): (usize, &broker::queue::Consumer)| {
+            let outlet = state.outlets.iter().find(|outlet| outlet.id == consumer.id)?;
+            Some(ConsumerListing {
+                id: consumer.id,
+                tag: outlet.tag.clone(),
+                channel: outlet.channel.clone(),
+                arguments: outlet.arguments.clone(),
+                priority: consumer.priority,
+                no_ack: consumer.no_ack,
+                exclusive: consumer.exclusive,
+                prefetch: consumer.prefetch,
+                active: !single || place == 0,
+            })
+        };
+        state.machine.consumers().enumerate().filter_map(listing).collect()
+    }
+}

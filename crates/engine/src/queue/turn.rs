@@ -1,0 +1,379 @@
+//! A turn of a queue: the commands of its mailbox, then deliveries, then what follows from them.
+//!
+//! Invariant: expiry and overflow come after consumers have had their chance; dead letters are
+//! published after the queue's lock is released, a window at a time, so that no two queues are locked
+//! at once and cycles cannot deadlock.
+
+use super::command::{AddConsumer, DeleteConditions, Enqueue, QueueCommand, Ticket};
+use super::log::Commit;
+use super::{ConsumerOutlet, Queue, QueueState};
+use crate::broker::Broker;
+use crate::clock;
+use crate::drive::touch;
+use crate::outlet::Outlet;
+use broker::message::{Chunk, DeathReason};
+use broker::queue::{Overflow, Picks};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use types::limits::{CONSUMER_BIAS_BYTES, QUEUE_TURN_MAX_BYTES};
+use types::{AmqpError, ConsumerId};
+
+/// Dead letters published in one turn.
+const DEAD_LETTER_WINDOW: usize = 512;
+
+/// What is left to do when a turn is over.
+pub(crate) enum TurnEnd {
+    /// The queue is idle again.
+    Idle,
+    /// It goes on in another turn.
+    More,
+}
+
+/// What a turn leaves to be done without the queue's lock.
+#[derive(Default)]
+struct Aftermath {
+    dead_letters: Vec<DeadLetterCopy>,
+    delete: bool,
+}
+
+/// A message on its way out of a queue, taken along so that it can be published without the lock.
+pub(crate) struct DeadLetterCopy {
+    pub(crate) index: u64,
+    pub(crate) reason: DeathReason,
+    pub(crate) chunk: Arc<Chunk>,
+}
+
+impl Queue {
+    /// Runs one turn. The caller is the one thread that holds the running flag.
+    pub(crate) fn turn(self: &Arc<Queue>, broker: &Broker) -> TurnEnd {
+        let commands = {
+            let mut mailbox = self.mailbox.lock();
+            std::mem::take(&mut mailbox.commands)
+        };
+        let had_commands = !commands.is_empty();
+        let mut aftermath = Aftermath::default();
+        let more = {
+            let mut state = self.state.lock();
+            self.work(&mut state, commands, broker, &mut aftermath)
+        };
+        let lettered = aftermath.dead_letters.len();
+        if lettered > 0 {
+            broker.publish_dead_letters(self, aftermath.dead_letters);
+        }
+        if aftermath.delete {
+            broker.delete_queue_later(self.clone());
+        }
+        if more || lettered > 0 {
+            return TurnEnd::More;
+        }
+        let mut mailbox = self.mailbox.lock();
+        if mailbox.commands.is_empty() {
+            // A turn without commands was somebody's second look; the flag goes down only here.
+            mailbox.running = false;
+            drop(mailbox);
+            if had_commands {
+                self.room.notify_waiters();
+            }
+            return TurnEnd::Idle;
+        }
+        TurnEnd::More
+    }
+
+    fn work(
+        self: &Arc<Queue>,
+        state: &mut QueueState,
+        commands: Vec<QueueCommand>,
+        broker: &Broker,
+        aftermath: &mut Aftermath,
+    ) -> bool {
+        let now_ms = clock::now_ms();
+        let from = state.machine.state().next;
+        let mut tickets = Vec::new();
+        let mut bytes_done = 0;
+        for command in commands {
+            bytes_done += command.mailbox_bytes();
+            self.perform(state, command, now_ms, &mut tickets, aftermath);
+        }
+        self.waiting_bytes.fetch_sub(bytes_done, Ordering::Relaxed);
+        let more = self.deliver(state);
+        let machine = &mut state.machine;
+        machine.expire(now_ms);
+        if machine.config().overflow == Overflow::DropHead {
+            machine.enforce_length(now_ms);
+        }
+        machine.settle_down(from);
+        let commit = if state.log.keeps_commands() {
+            let commands = state.machine.take_log();
+            state.log.append(commands)
+        } else {
+            Commit::Now
+        };
+        conclude(state, commit, tickets);
+        self.collect_dead_letters(state, aftermath);
+        self.note_congestion(state);
+        self.look_ahead(state, broker, now_ms, aftermath);
+        more
+    }
+
+    fn perform(
+        self: &Arc<Queue>,
+        state: &mut QueueState,
+        command: QueueCommand,
+        now_ms: u64,
+        tickets: &mut Vec<(Ticket, Vec<u64>)>,
+        aftermath: &mut Aftermath,
+    ) {
+        match command {
+            QueueCommand::Enqueue(enqueue) => self.enqueue(state, enqueue, now_ms, tickets),
+            QueueCommand::Settle(consumer, ranges) => {
+                state.machine.settle(consumer, &ranges);
+            }
+            QueueCommand::Return(consumer, ranges) => state.machine.take_back(consumer, &ranges, now_ms),
+            QueueCommand::Reject(consumer, ranges) => state.machine.reject(consumer, &ranges, now_ms),
+            QueueCommand::AddConsumer(add) => self.add_consumer(state, *add, now_ms),
+            QueueCommand::RemoveConsumer(id, reply) => {
+                let was_there = state.machine.remove_consumer(id, now_ms);
+                state.outlets.retain(|outlet| outlet.id != id);
+                aftermath.delete |= self.row.load().auto_delete && state.machine.is_abandoned();
+                let _ = reply.send(was_there);
+            }
+            QueueCommand::Unblock(id) => state.machine.unblock(id),
+            QueueCommand::Get { no_ack, outlet, done } => {
+                // A get sees what was published before it, and what is over is no longer there.
+                state.machine.expire(now_ms);
+                self.get(state, no_ack, &outlet, now_ms);
+                touch(&outlet);
+                let _ = done.send(());
+            }
+            QueueCommand::Purge(reply) => {
+                let _ = reply.send(state.machine.purge());
+            }
+            QueueCommand::Fence(reply) => {
+                state.machine.touch(now_ms);
+                let _ = reply.send(());
+            }
+            QueueCommand::PrepareDelete(conditions, reply) => {
+                let _ = reply.send(self.prepare_delete(state, conditions));
+            }
+            QueueCommand::Deleted => self.deleted(state),
+            QueueCommand::Configure(config) => state.machine.configure(*config, now_ms),
+            QueueCommand::Tick => state.armed_ms = None,
+            QueueCommand::Committed(position) => committed(state, position),
+        }
+    }
+
+    fn enqueue(
+        self: &Arc<Queue>,
+        state: &mut QueueState,
+        enqueue: Enqueue,
+        now_ms: u64,
+        tickets: &mut Vec<(Ticket, Vec<u64>)>,
+    ) {
+        let Enqueue { chunk, mut picks, bytes, ticket } = enqueue;
+        if self.is_gone() {
+            // As in RabbitMQ, what a deleted queue was still to get counts as confirmed.
+            tickets.extend(ticket.map(|ticket| (ticket, Vec::new())));
+            return;
+        }
+        let count = picks.len();
+        if state.machine.room_for(&chunk, &picks) >= count {
+            state.machine.enqueue(chunk, picks, bytes, now_ms);
+            tickets.extend(ticket.map(|ticket| (ticket, Vec::new())));
+            return;
+        }
+        let mut done = 0;
+        let mut refused_from = count;
+        while !picks.is_empty() {
+            let mut room = state.machine.room_for(&chunk, &picks);
+            if room == 0 {
+                self.deliver(state);
+                state.machine.expire(now_ms);
+                room = state.machine.room_for(&chunk, &picks);
+            }
+            if room == 0 {
+                refused_from = done;
+                break;
+            }
+            let rest = picks.split_off(room);
+            let bytes = picks_bytes(&chunk, &picks);
+            state.machine.enqueue(chunk.clone(), picks, bytes, now_ms);
+            done += room;
+            picks = rest;
+        }
+        if refused_from < count && state.machine.config().overflow == Overflow::RejectPublishDlx {
+            let bytes = picks_bytes(&chunk, &picks);
+            let refused = u64::from(picks.len());
+            let first = state.machine.enqueue(chunk, picks, bytes, now_ms);
+            state.machine.refuse((first, first + refused), now_ms);
+        }
+        if let Some(ticket) = ticket {
+            let refused = (refused_from..count).filter_map(|position| ticket.number(position)).collect();
+            tickets.push((ticket, refused));
+        }
+    }
+
+    fn add_consumer(self: &Arc<Queue>, state: &mut QueueState, add: AddConsumer, now_ms: u64) {
+        let AddConsumer { consumer, tag, arguments, outlet, channel, reply } = add;
+        let id = consumer.id;
+        state.machine.touch(now_ms);
+        let outcome = state.machine.add_consumer(consumer);
+        if outcome.is_ok() {
+            state.outlets.push(ConsumerOutlet { id, tag, arguments, channel, outlet });
+        }
+        if reply.send(outcome).is_err() && outcome.is_ok() {
+            state.machine.remove_consumer(id, now_ms);
+            state.outlets.retain(|outlet| outlet.id != id);
+        }
+    }
+
+    fn get(self: &Arc<Queue>, state: &mut QueueState, no_ack: bool, outlet: &Arc<dyn Outlet>, now_ms: u64) {
+        state.machine.touch(now_ms);
+        let Some(offer) = state.machine.next_for_get() else {
+            state.machine.got_nothing();
+            outlet.got(self, no_ack, None, 0);
+            return;
+        };
+        let remaining = state.machine.counts().ready.saturating_sub(1);
+        let mut bytes = 0;
+        state.machine.deliveries(&offer.ranges).walk(|delivery| {
+            bytes = delivery.record.body.len() as u64;
+            outlet.got(self, no_ack, Some(delivery), remaining);
+            true
+        });
+        state.machine.got(&offer, bytes, no_ack);
+    }
+
+    /// Hands ready messages out until nobody takes more or the turn's share is used up; true when there
+    /// is more to hand out.
+    fn deliver(self: &Arc<Queue>, state: &mut QueueState) -> bool {
+        let mut budget = QUEUE_TURN_MAX_BYTES as u64;
+        loop {
+            let offers = state.machine.offers();
+            if offers.is_empty() {
+                return false;
+            }
+            let mut progress = false;
+            for offer in &offers {
+                let Some(to) = outlet_of(state, offer.consumer) else {
+                    // Cannot be: consumers and outlets are added and removed together.
+                    state.machine.remove_consumer(offer.consumer, clock::now_ms());
+                    continue;
+                };
+                let deliveries = state.machine.deliveries(&offer.ranges);
+                let taken = to.deliver(self, offer.consumer, offer.no_ack, &deliveries);
+                state.machine.accept(offer, taken.count, taken.bytes, taken.blocked);
+                if taken.count > 0 {
+                    touch(&to);
+                }
+                progress |= taken.count > 0 || taken.blocked;
+                budget = budget.saturating_sub(taken.bytes + 64 * u64::from(taken.count));
+            }
+            if !progress {
+                return false;
+            }
+            if budget == 0 {
+                return true;
+            }
+        }
+    }
+
+    fn prepare_delete(&self, state: &QueueState, conditions: DeleteConditions) -> Result<u64, AmqpError> {
+        let counts = state.machine.counts();
+        let row = self.row.load();
+        let refusal = |what: &str| {
+            AmqpError::precondition_failed(format!("queue '{}' in vhost '{}' {what}", row.name, row.vhost))
+        };
+        if conditions.if_unused && counts.consumers > 0 {
+            return Err(refusal("in use"));
+        }
+        if conditions.if_empty && counts.ready > 0 {
+            return Err(refusal("not empty"));
+        }
+        self.set_gone();
+        Ok(counts.ready)
+    }
+
+    fn deleted(&self, state: &mut QueueState) {
+        self.set_gone();
+        for consumer in std::mem::take(&mut state.outlets) {
+            consumer.outlet.cancelled(consumer.id);
+            touch(&consumer.outlet);
+        }
+        state.machine.clear_consumers();
+        state.machine.purge();
+    }
+
+    fn collect_dead_letters(&self, state: &mut QueueState, aftermath: &mut Aftermath) {
+        let letters = state.machine.dead_letters(DEAD_LETTER_WINDOW);
+        if letters.is_empty() {
+            return;
+        }
+        for (index, reason) in &letters {
+            let Some(record) = state.machine.record(*index) else { continue };
+            let mut one = broker::message::ChunkBuilder::default();
+            one.push(record.head, &Arc::from(record.route), record.properties, record.body);
+            let chunk = Arc::new(one.finish());
+            aftermath.dead_letters.push(DeadLetterCopy { index: *index, reason: *reason, chunk });
+        }
+        state.machine.dead_lettered(letters.into_iter().map(|(index, _)| index));
+    }
+
+    fn note_congestion(&self, state: &QueueState) {
+        let counts = state.machine.counts();
+        let stuck = counts.ready_bytes as usize > CONSUMER_BIAS_BYTES
+            && state.machine.consumers().any(|consumer| consumer.blocked);
+        self.congested.store(stuck, Ordering::Relaxed);
+    }
+
+    fn look_ahead(
+        self: &Arc<Queue>,
+        state: &mut QueueState,
+        broker: &Broker,
+        now_ms: u64,
+        aftermath: &mut Aftermath,
+    ) {
+        if self.is_gone() {
+            return;
+        }
+        if state.machine.is_expired(now_ms) {
+            aftermath.delete = true;
+            return;
+        }
+        let Some(deadline_ms) = state.machine.next_deadline_ms() else { return };
+        if state.armed_ms.is_none_or(|armed| deadline_ms < armed) {
+            state.armed_ms = Some(deadline_ms);
+            broker.timer().arm(self.id, deadline_ms);
+        }
+    }
+}
+
+fn outlet_of(state: &QueueState, id: ConsumerId) -> Option<Arc<dyn Outlet>> {
+    state.outlets.iter().find(|outlet| outlet.id == id).map(|outlet| outlet.outlet.clone())
+}
+
+fn picks_bytes(chunk: &Chunk, picks: &Picks) -> u64 {
+    (0..picks.len()).map(|position| u64::from(chunk.head(picks.ordinal(position)).body_bytes)).sum()
+}
+
+/// Confirms what is committed and keeps the rest waiting.
+fn conclude(state: &mut QueueState, commit: Commit, tickets: Vec<(Ticket, Vec<u64>)>) {
+    match commit {
+        Commit::Now => tickets.into_iter().for_each(|(ticket, refused)| confirm(ticket, &refused)),
+        Commit::At(position) => {
+            state.uncommitted.extend(tickets.into_iter().map(|(ticket, refused)| (position, ticket, refused)));
+        }
+    }
+}
+
+fn committed(state: &mut QueueState, position: u64) {
+    while state.uncommitted.front().is_some_and(|(at, ..)| *at <= position) {
+        if let Some((_, ticket, refused)) = state.uncommitted.pop_front() {
+            confirm(ticket, &refused);
+        }
+    }
+}
+
+fn confirm(ticket: Ticket, refused: &[u64]) {
+    ticket.outlet.confirmed(&ticket.ranges, refused);
+    touch(&ticket.outlet);
+}

@@ -1,0 +1,45 @@
+//! Runners: threads' help for queues with more work than their thread's share.
+//!
+//! Invariant: a queue in the list has its running flag raised and is in no other list, so the list is
+//! never longer than there are queues.
+
+use crate::broker::Broker;
+use crate::queue::{Queue, TurnEnd};
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// Queues that wait for a runner.
+#[derive(Default)]
+pub(crate) struct Runners {
+    waiting: Mutex<VecDeque<Arc<Queue>>>,
+    wake: Notify,
+}
+
+impl Runners {
+    pub(crate) fn hand_over(&self, queue: Arc<Queue>) {
+        self.waiting.lock().push_back(queue);
+        self.wake.notify_one();
+    }
+}
+
+impl Broker {
+    /// Runs handed-over queues, a turn each; to be spawned once on every runtime that serves clients.
+    pub async fn run_handed_over(self: Arc<Broker>) {
+        loop {
+            let next = self.runners().waiting.lock().pop_front();
+            let Some(queue) = next else {
+                self.runners().wake.notified().await;
+                continue;
+            };
+            if let TurnEnd::More = queue.turn(&self) {
+                self.runners().hand_over(queue);
+            }
+            // Dead letters and unblocked consumers of that turn.
+            self.run_posted();
+            self.flush();
+            tokio::task::yield_now().await;
+        }
+    }
+}
