@@ -16,6 +16,11 @@
 pub mod deliver;
 mod fields;
 pub mod frame;
+pub mod method;
 mod octets;
 pub mod publish;
 mod settle;
+#[cfg(test)]
+mod tests;
+
+pub use method::Method;
