@@ -13,6 +13,7 @@
 //! peer sends gives a value or an `AmqpError`, never a panic.
 #![deny(missing_docs)]
 
+pub mod assembly;
 pub mod deliver;
 mod fields;
 pub mod frame;
