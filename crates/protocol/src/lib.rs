@@ -17,6 +17,7 @@ pub mod assembly;
 pub mod deliver;
 mod fields;
 pub mod frame;
+pub mod handshake;
 pub mod method;
 mod octets;
 pub mod publish;
