@@ -4,4 +4,4 @@ mod confirms;
 mod unacked;
 
 pub use confirms::{ConfirmReply, Confirms};
-pub use unacked::{Held, SettledGroup, Unacked, UnknownTag};
+pub use unacked::{Held, SettledGroup, Unacked, UnknownTag, group};

@@ -62,6 +62,11 @@ impl Unacked {
         self.base + self.entries.len() as u64
     }
 
+    /// The tag of the oldest unsettled delivery.
+    pub fn oldest_tag(&self) -> Option<u64> {
+        (self.count > 0).then_some(self.base)
+    }
+
     /// How many are unsettled.
     pub fn count(&self) -> usize {
         self.count
@@ -87,12 +92,44 @@ impl Unacked {
     /// Takes the delivery with `tag`, or with `multiple` all up to it (0 = all), out of the ring.
     pub fn settle(&mut self, tag: u64, multiple: bool) -> Result<Vec<SettledGroup>, UnknownTag> {
         let mut groups = Vec::new();
+        self.take_each(tag, multiple, |_, held| add(&mut groups, held))?;
+        Ok(groups)
+    }
+
+    /// Like `settle`, with each delivery's tag, so that a rollback can put it back.
+    pub fn take(&mut self, tag: u64, multiple: bool) -> Result<Vec<(u64, Held)>, UnknownTag> {
+        let mut taken = Vec::new();
+        self.take_each(tag, multiple, |tag, held| taken.push((tag, held)))?;
+        Ok(taken)
+    }
+
+    /// Puts deliveries back under their tags.
+    pub fn put_back(&mut self, taken: Vec<(u64, Held)>) {
+        for (tag, held) in taken.into_iter().rev() {
+            while tag < self.base {
+                self.entries.push_front(None);
+                self.base -= 1;
+            }
+            if let Some(entry) = self.entries.get_mut((tag - self.base) as usize)
+                && entry.replace(held).is_none()
+            {
+                self.count += 1;
+            }
+        }
+    }
+
+    fn take_each(
+        &mut self,
+        tag: u64,
+        multiple: bool,
+        mut each: impl FnMut(u64, Held),
+    ) -> Result<(), UnknownTag> {
         if !multiple {
             let at = tag.checked_sub(self.base).ok_or(UnknownTag(tag))?;
             let entry = self.entries.get_mut(at as usize).ok_or(UnknownTag(tag))?;
             let held = entry.take().ok_or(UnknownTag(tag))?;
             self.count -= 1;
-            add(&mut groups, held);
+            each(tag, held);
         } else {
             let all = tag == 0;
             if !all && (tag < self.base || tag >= self.next_tag()) {
@@ -104,7 +141,7 @@ impl Unacked {
                 self.base += 1;
                 if let Some(held) = entry {
                     self.count -= 1;
-                    add(&mut groups, held);
+                    each(self.base - 1, held);
                 }
             }
         }
@@ -115,13 +152,20 @@ impl Unacked {
         if self.entries.is_empty() && self.entries.capacity() > 4096 {
             self.entries = VecDeque::new();
         }
-        Ok(groups)
+        Ok(())
     }
 
     /// Takes everything out, as when the channel closes.
     pub fn drain(&mut self) -> Vec<SettledGroup> {
         self.settle(0, true).unwrap_or_default()
     }
+}
+
+/// Deliveries by queue and consumer.
+pub fn group(taken: impl IntoIterator<Item = (u64, Held)>) -> Vec<SettledGroup> {
+    let mut groups = Vec::new();
+    taken.into_iter().for_each(|(_, held)| add(&mut groups, held));
+    groups
 }
 
 fn add(groups: &mut Vec<SettledGroup>, held: Held) {
@@ -170,6 +214,18 @@ mod tests {
         assert_eq!(unacked.settle(4, true), Err(UnknownTag(4)));
         assert_eq!(unacked.settle(6, true), Err(UnknownTag(6)));
         assert_eq!(unacked.settle(5, false).unwrap()[0].ranges, [(7, 8)]);
+    }
+
+    #[test]
+    fn what_is_put_back_has_its_old_tag() {
+        let mut unacked = Unacked::default();
+        (0..4).for_each(|index| unacked.hold(held(0, index)));
+        let taken = unacked.take(3, true).unwrap();
+        assert_eq!(unacked.settle(2, false), Err(UnknownTag(2)));
+        unacked.put_back(taken);
+        assert_eq!((unacked.count(), unacked.next_tag()), (4, 5));
+        assert_eq!(unacked.settle(2, false).unwrap()[0].ranges, [(1, 2)]);
+        assert_eq!(unacked.settle(4, true).unwrap()[0].ranges, [(0, 1), (2, 4)]);
     }
 
     #[test]

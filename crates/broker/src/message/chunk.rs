@@ -41,6 +41,17 @@ impl Chunk {
         self.data.len()
     }
 
+    /// All records' bytes.
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// Where `part`, a slice of this chunk's bytes, begins in them.
+    pub fn offset_of(&self, part: &[u8]) -> Option<usize> {
+        let offset = (part.as_ptr() as usize).checked_sub(self.data.as_ptr() as usize)?;
+        (offset + part.len() <= self.data.len()).then_some(offset)
+    }
+
     /// Whether no record has a priority or a time to live of its own.
     pub fn is_uniform(&self) -> bool {
         self.uniform

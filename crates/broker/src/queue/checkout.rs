@@ -47,6 +47,19 @@ pub struct Deliveries<'a> {
 }
 
 impl<'a> Deliveries<'a> {
+    /// The first `count` messages.
+    pub fn first(&self, count: u32) -> impl Iterator<Item = Delivery<'a>> {
+        let mut first = Vec::new();
+        self.walk(|delivery| {
+            let wanted = (first.len() as u64) < u64::from(count);
+            if wanted {
+                first.push(delivery);
+            }
+            wanted
+        });
+        first.into_iter()
+    }
+
     /// Walks the messages in order until `take` says no.
     #[inline]
     pub fn walk(&self, mut take: impl FnMut(Delivery<'a>) -> bool) {

@@ -34,6 +34,8 @@ pub struct Queue {
     state: Mutex<QueueState>,
     waiting_bytes: AtomicUsize,
     gone: AtomicBool,
+    counts_deliveries: AtomicBool,
+    traced: AtomicBool,
     /// Whether ready messages pile up although consumers read as fast as their sockets allow.
     congested: AtomicBool,
     room: Notify,
@@ -99,6 +101,8 @@ impl Queue {
         let armed_ms = None;
         Queue {
             id: row.id,
+            counts_deliveries: AtomicBool::new(row.config.delivery_limit.is_some()),
+            traced: AtomicBool::new(false),
             row: ArcSwap::new(row),
             mailbox: Mutex::default(),
             state: Mutex::new(QueueState {
@@ -121,7 +125,24 @@ impl Queue {
     }
 
     pub(crate) fn set_row(&self, row: Arc<catalog::Queue>) {
+        self.counts_deliveries.store(row.config.delivery_limit.is_some(), Ordering::Relaxed);
         self.row.store(row);
+    }
+
+    /// Whether its consumers are told how often a message was delivered.
+    #[inline]
+    pub fn counts_deliveries(&self) -> bool {
+        self.counts_deliveries.load(Ordering::Relaxed)
+    }
+
+    /// Whether the firehose wants its deliveries.
+    #[inline]
+    pub fn is_traced(&self) -> bool {
+        self.traced.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_traced(&self, traced: bool) {
+        self.traced.store(traced, Ordering::Relaxed);
     }
 
     /// Whether the catalog has deleted it.

@@ -1,0 +1,207 @@
+//! Start and stop, in order: log, data directory, catalog, listeners; then the reverse.
+
+use crate::config::{Config, TlsConfig};
+use broker::catalog::{Catalog, Command};
+use broker::password;
+use engine::{Broker, BrokerConfig, alarm};
+use management::Management;
+use server::tls::{ClientCertificates, server_config};
+use server::{Authenticator, Server, ServerConfig};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+use types::limits::{HANDSHAKE_TIMEOUT_MS, SHUTDOWN_TIMEOUT_MS};
+use types::{UserName, VhostName};
+
+/// The `product` that clients see; some look for it to know what they may ask for.
+const PRODUCT: &str = "RabbitMQ";
+/// The `version` that clients see: the behaviour that is followed.
+const COMPATIBLE_VERSION: &str = "3.13.7";
+
+/// Runs a node until it is told to stop.
+pub fn run(config: Config) -> Result<(), String> {
+    start_log(&config)?;
+    make_data_dir(&config.data_dir)?;
+    let amqp = bind("amqp-addr", config.amqp_addr)?;
+    let amqps = config.tls.as_ref().map(|tls| bind("amqps-addr", tls.addr)).transpose()?;
+    let http = config.http_addr.map(|addr| bind("http-addr", addr)).transpose()?;
+    let tls = config.tls.as_ref().map(tls_settings).transpose()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("the node's runtime cannot be started: {error}"))?;
+    runtime.block_on(serve(config, Listeners { amqp, amqps, http }, tls))
+}
+
+struct Listeners {
+    amqp: TcpListener,
+    amqps: Option<TcpListener>,
+    http: Option<TcpListener>,
+}
+
+async fn serve(
+    config: Config,
+    listeners: Listeners,
+    tls: Option<Arc<rustls::ServerConfig>>,
+) -> Result<(), String> {
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| format!("signals: {error}"))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| format!("signals: {error}"))?;
+    let broker = Broker::new(broker_config(&config), first_catalog(&config)?);
+    let addresses = describe(&listeners);
+    let (shutdown, _) = watch::channel(false);
+    let server = Server::start(broker.clone(), server_settings(&config, shutdown), config.threads)
+        .map_err(|error| format!("serving threads cannot be started: {error}"))?;
+    tokio::spawn(broker.clone().run_timer());
+    tokio::spawn(broker.clone().run_deletions());
+    tokio::spawn(broker.clone().run_memory_watch());
+    tokio::spawn(server.clone().accept(listeners.amqp, None));
+    if let (Some(listener), Some(tls)) = (listeners.amqps, tls) {
+        tokio::spawn(server.clone().accept(listener, Some(tls)));
+    }
+    let management = match listeners.http {
+        Some(listener) => Some(
+            Management::start(broker.clone(), listener, management_settings(&config, &addresses))
+                .map_err(|error| format!("the HTTP API cannot be started: {error}"))?,
+        ),
+        None => None,
+    };
+    tracing::info!(
+        "Leveret {} started: node {}, {}, data in {}",
+        env!("CARGO_PKG_VERSION"),
+        config.node_name,
+        addresses.join(", "),
+        config.data_dir.display()
+    );
+    let signal = tokio::select! {
+        _ = interrupt.recv() => "SIGINT",
+        _ = terminate.recv() => "SIGTERM",
+    };
+    tracing::info!("{signal}: closing {} connections", broker.connections().count());
+    server.shut_down(Duration::from_millis(SHUTDOWN_TIMEOUT_MS + 500)).await;
+    if let Some(management) = management {
+        management.stop().await;
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn broker_config(config: &Config) -> BrokerConfig {
+    BrokerConfig {
+        node_name: config.node_name.clone(),
+        cluster_name: config.node_name.clone(),
+        memory_limit_bytes: (alarm::available_bytes() as f64 * config.memory_high_watermark) as u64,
+    }
+}
+
+fn server_settings(config: &Config, shutdown: watch::Sender<bool>) -> ServerConfig {
+    ServerConfig {
+        channel_max: config.channel_max,
+        frame_max: config.frame_max,
+        heartbeat_s: config.heartbeat_s,
+        message_size_max_bytes: config.message_size_max_bytes,
+        handshake_timeout_ms: HANDSHAKE_TIMEOUT_MS,
+        product: PRODUCT.to_owned(),
+        version: COMPATIBLE_VERSION.to_owned(),
+        auth: Authenticator { loopback_users: config.loopback_users.clone() },
+        external: config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()),
+        shutdown,
+    }
+}
+
+/// The catalog of a node that starts empty: one vhost, one user who may do everything.
+fn first_catalog(config: &Config) -> Result<Catalog, String> {
+    let name = |key: &str, text: &str| format!("{key} is '{text}': it must have at most 255 bytes");
+    let vhost =
+        VhostName::new(&config.default_vhost).ok_or_else(|| name("default-vhost", &config.default_vhost))?;
+    let user =
+        UserName::new(&config.default_user).ok_or_else(|| name("default-user", &config.default_user))?;
+    let salt = (engine::route::random() as u32).to_be_bytes();
+    let all = || ".*".to_owned();
+    let commands = [
+        Command::AddVhost {
+            name: vhost.clone(),
+            description: "Default virtual host".to_owned(),
+            tags: Vec::new(),
+            default_queue_type: None,
+        },
+        Command::PutUser {
+            name: user.clone(),
+            password_hash: Some(password::hash(&config.default_pass, salt)),
+            tags: vec!["administrator".to_owned()],
+        },
+        Command::SetPermission { vhost, user, configure: all(), write: all(), read: all() },
+    ];
+    let mut catalog = Catalog::new();
+    for command in commands {
+        catalog.apply(command, &mut Vec::new()).map_err(|error| format!("first definitions: {error}"))?;
+    }
+    Ok(catalog)
+}
+
+fn start_log(config: &Config) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&config.log_level).map_err(|error| {
+        format!("log-level is '{}': {error}; use error, warn, info, debug or trace", config.log_level)
+    })?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr);
+    if config.log_json { log.json().init() } else { log.init() }
+    Ok(())
+}
+
+fn make_data_dir(path: &Path) -> Result<(), String> {
+    std::fs::create_dir_all(path)
+        .map_err(|error| format!("data-dir is '{}': it cannot be created: {error}", path.display()))?;
+    let probe = path.join(".writable");
+    std::fs::write(&probe, b"")
+        .and_then(|()| std::fs::remove_file(&probe))
+        .map_err(|error| format!("data-dir is '{}': it cannot be written to: {error}", path.display()))
+}
+
+fn bind(key: &str, addr: SocketAddr) -> Result<TcpListener, String> {
+    let listen = || -> std::io::Result<TcpListener> {
+        let domain = socket2::Domain::for_address(addr);
+        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&addr.into())?;
+        socket.listen(1024)?;
+        Ok(socket.into())
+    };
+    listen().map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            format!("{key} is {addr}: the port is in use; stop who uses it or choose another with --{key}")
+        }
+        _ => format!("{key} is {addr}: cannot listen there: {error}"),
+    })
+}
+
+fn tls_settings(tls: &TlsConfig) -> Result<Arc<rustls::ServerConfig>, String> {
+    let clients = match (&tls.client_ca, tls.client_required) {
+        (None, _) => ClientCertificates::NotAsked,
+        (Some(_), false) => ClientCertificates::Optional,
+        (Some(_), true) => ClientCertificates::Required,
+    };
+    server_config(&tls.cert, &tls.key, tls.client_ca.as_deref(), clients)
+}
+
+fn describe(listeners: &Listeners) -> Vec<String> {
+    let at = |name: &str, listener: &TcpListener| match listener.local_addr() {
+        Ok(addr) => format!("{name} {addr}"),
+        Err(_) => name.to_owned(),
+    };
+    let mut all = vec![at("AMQP", &listeners.amqp)];
+    all.extend(listeners.amqps.as_ref().map(|listener| at("AMQPS", listener)));
+    all.extend(listeners.http.as_ref().map(|listener| at("HTTP", listener)));
+    all
+}
+
+fn management_settings(config: &Config, addresses: &[String]) -> management::ManagementConfig {
+    management::ManagementConfig {
+        version: COMPATIBLE_VERSION.to_owned(),
+        product_version: env!("CARGO_PKG_VERSION").to_owned(),
+        loopback_users: config.loopback_users.clone(),
+        listeners: addresses.to_vec(),
+    }
+}

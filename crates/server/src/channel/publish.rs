@@ -1,0 +1,309 @@
+//! basic.publish: the hot way in.
+//!
+//! Invariant: publishes of a connection go into one batch in the order they came; whatever else the
+//! connection does, the batch is handed over first.
+
+use super::port::{contains, trace_properties};
+use super::{Channel, Mode};
+use crate::channel::port::ChannelPort;
+use broker::message::{RECORD_HEAD_BYTES, Record, RecordHead};
+use engine::{Broker, PublishBatch, Queue, Route, record_head};
+use protocol::assembly::Content;
+use protocol::deliver;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use types::{AmqpError, Properties, ReplyCode};
+
+/// What one publish brings.
+pub(crate) struct Incoming<'a> {
+    pub(crate) wire: &'a [u8],
+    pub(crate) mandatory: bool,
+    pub(crate) immediate: bool,
+    pub(crate) properties: &'a [u8],
+    pub(crate) body: &'a [u8],
+}
+
+impl<'a> Incoming<'a> {
+    pub(crate) fn of(content: &'a Content) -> Incoming<'a> {
+        Incoming {
+            wire: &content.route,
+            mandatory: content.mandatory,
+            immediate: content.immediate,
+            properties: content.properties(),
+            body: content.body(),
+        }
+    }
+}
+
+/// A connection's publishes on their way to the queues.
+#[derive(Default)]
+pub(crate) struct Publisher {
+    pub(crate) batch: PublishBatch,
+    /// Properties seen last, with what they say; most publishers send the same again and again.
+    last_properties: Vec<u8>,
+    last_head: RecordHead,
+    last_with_keys: bool,
+    /// The catalog's version in this batch.
+    pub(crate) catalog_version: u64,
+    /// The firehose is on for this vhost.
+    pub(crate) traced: bool,
+    /// Channels with publishes in the batch that asked for confirms.
+    pub(crate) confirming: Vec<u16>,
+    /// Publishes since the counters were last brought up to date.
+    pub(crate) count: u64,
+    /// Of those, routed to a queue.
+    pub(crate) routed: u64,
+    pub(crate) with_confirm: u64,
+    /// A queue that wants its publishers to wait.
+    pub(crate) slow: Option<Arc<Queue>>,
+}
+
+impl Publisher {
+    /// Sees what the catalog says before a batch begins.
+    pub(crate) fn begin(&mut self, broker: &Broker, vhost: &str) {
+        let catalog = broker.catalog();
+        if catalog.version != self.catalog_version {
+            self.catalog_version = catalog.version;
+            self.traced = catalog.vhost(vhost).is_some_and(|vhost| vhost.tracing);
+        }
+    }
+
+    /// What the properties say, and whether their headers may name more routing keys.
+    #[inline]
+    fn inspect(&mut self, channel: &Channel, properties: &[u8]) -> Result<(RecordHead, bool), AmqpError> {
+        if properties == self.last_properties {
+            return Ok((self.last_head, self.last_with_keys));
+        }
+        let view = Properties::parse(properties).map_err(|error| AmqpError::syntax_error(error.reason))?;
+        channel.check_user_id(&view)?;
+        let head = record_head(&view)?;
+        let headers = view.headers_raw();
+        let with_keys = headers.is_some_and(|raw| contains(raw, b"\x02CC") || contains(raw, b"\x03BCC"));
+        self.last_properties.clear();
+        self.last_properties.extend_from_slice(properties);
+        (self.last_head, self.last_with_keys) = (head, with_keys);
+        Ok((head, with_keys))
+    }
+}
+
+impl Channel {
+    /// Takes one publish; `large` is its buffer when its content came in several frames.
+    #[inline]
+    pub(crate) fn publish(&mut self, publisher: &mut Publisher, incoming: &Incoming<'_>) -> Result<(), AmqpError> {
+        if incoming.immediate {
+            return Err(AmqpError::not_implemented("immediate=true"));
+        }
+        if let Some(route) = self.routes.last(incoming.wire, publisher.catalog_version)
+            && incoming.properties == publisher.last_properties
+            && !publisher.last_with_keys
+            && !publisher.traced
+            && !route.queues.is_empty()
+            && route.is_plain()
+            && !matches!(self.mode, Mode::Transactional(_))
+        {
+            let route = route.clone();
+            let head = publisher.last_head;
+            self.add(publisher, &route, head, incoming);
+            return Ok(());
+        }
+        self.publish_slowly(publisher, incoming)
+    }
+
+    /// All the checks and ways that a publish like the one before it does not need.
+    #[cold]
+    fn publish_slowly(&mut self, publisher: &mut Publisher, incoming: &Incoming<'_>) -> Result<(), AmqpError> {
+        let (mut head, with_keys) = publisher.inspect(self, incoming.properties)?;
+        let rewritten = self.rewrite_reply_to(incoming.properties)?;
+        let properties = rewritten.as_deref().unwrap_or(incoming.properties);
+        head.ttl_ms = head.ttl_ms.or(publisher.last_head.ttl_ms);
+        let incoming = &Incoming { properties, ..*incoming };
+        if let Mode::Transactional(_) = self.mode {
+            return self.publish_in_transaction(incoming);
+        }
+        let view = Properties::parse(properties).map_err(|error| AmqpError::syntax_error(error.reason))?;
+        let broker = self.port.port.broker.clone();
+        let route = if with_keys {
+            self.routes.look_up(&broker, &self.session, incoming.wire, &view)?
+        } else {
+            self.routes.find(&broker, &self.session, incoming.wire, Some(&view))?
+        };
+        if publisher.traced {
+            self.trace_publish(&broker, incoming);
+        }
+        self.publish_routed(publisher, &route, head, incoming);
+        Ok(())
+    }
+
+    pub(crate) fn publish_routed(
+        &mut self,
+        publisher: &mut Publisher,
+        route: &Arc<Route>,
+        head: RecordHead,
+        incoming: &Incoming<'_>,
+    ) {
+        if route.is_empty() {
+            self.unroutable(publisher, incoming);
+            return;
+        }
+        if !route.is_plain() {
+            // Direct replies, delays and histories: what is before them in the batch goes first.
+            self.hand_over(publisher);
+            let vhost = &self.session.vhost;
+            let onward = self.broker().publish_aside(vhost, route, incoming.properties, incoming.body);
+            if !onward || route.queues.is_empty() {
+                publisher.routed += 1;
+                self.register(publisher, 0);
+                return;
+            }
+        }
+        self.add(publisher, route, head, incoming);
+    }
+
+    #[inline]
+    fn add(&mut self, publisher: &mut Publisher, route: &Arc<Route>, head: RecordHead, incoming: &Incoming<'_>) {
+        publisher.routed += 1;
+        let confirm = self.register(publisher, route.queues.len() as u32);
+        let confirm = confirm.map(|number| (&self.outlet, number));
+        publisher.batch.push(route, head, incoming.properties, incoming.body, confirm);
+        if publisher.batch.is_full() {
+            self.hand_over(publisher);
+        }
+    }
+
+    /// Numbers a publish if the channel is in confirm mode.
+    #[inline]
+    fn register(&mut self, publisher: &mut Publisher, queues: u32) -> Option<u64> {
+        publisher.count += 1;
+        if !matches!(self.mode, Mode::Confirm) {
+            return None;
+        }
+        publisher.with_confirm += 1;
+        if self.unregistered.is_empty() {
+            publisher.confirming.push(self.number);
+        }
+        self.last_publish += 1;
+        match self.unregistered.last_mut() {
+            Some((count, same)) if *same == queues => *count += 1,
+            _ => self.unregistered.push((1, queues)),
+        }
+        Some(self.last_publish)
+    }
+
+    fn unroutable(&mut self, publisher: &mut Publisher, incoming: &Incoming<'_>) {
+        let metrics = self.broker().metrics();
+        if incoming.mandatory {
+            metrics.unroutable_returned.add(1);
+            let mut out = self.port.port.out();
+            let frames = out.frames();
+            let frame_max = self.port.port.frame_max();
+            deliver::put_return(frames, self.number, ReplyCode::NoRoute, "NO_ROUTE", incoming.wire);
+            deliver::put_content_header(frames, self.number, incoming.properties, incoming.body.len() as u64);
+            deliver::put_body(frames, self.number, incoming.body, frame_max);
+        } else {
+            metrics.unroutable_dropped.add(1);
+        }
+        self.register(publisher, 0);
+    }
+
+    /// Tells the confirm machine of the batch's publishes, before any queue can commit them.
+    pub(crate) fn register_batch(&mut self) {
+        if self.unregistered.is_empty() {
+            return;
+        }
+        let mut state = self.port.state.lock();
+        for (count, queues) in self.unregistered.drain(..) {
+            state.confirms.publish(count, queues);
+        }
+    }
+
+    /// Sends confirms for publishes that no queue has to commit.
+    pub(crate) fn confirm_batch(&self) {
+        let mut state = self.port.state.lock();
+        self.port.put_confirms(&mut state);
+    }
+
+    /// Hands over a batch that only has publishes of this channel, or whose other channels' publishes
+    /// asked for no confirms.
+    pub(crate) fn hand_over(&mut self, publisher: &mut Publisher) {
+        self.register_batch();
+        let broker: Arc<Broker> = self.port.port.broker.clone();
+        if let Some(slow) = publisher.batch.flush(&broker) {
+            publisher.slow = Some(slow);
+        }
+        if publisher.confirming.contains(&self.number) {
+            publisher.confirming.retain(|number| *number != self.number);
+            self.confirm_batch();
+        }
+    }
+
+    fn check_user_id(&self, properties: &Properties<'_>) -> Result<(), AmqpError> {
+        let Some(claimed) = properties.user_id() else { return Ok(()) };
+        let user = &self.session.user;
+        if claimed == user.as_str().as_bytes() {
+            return Ok(());
+        }
+        let catalog = self.broker().catalog();
+        let impersonator = catalog
+            .users
+            .get(user.as_str())
+            .is_some_and(|user| user.tags.iter().any(|tag| tag == "impersonator"));
+        if impersonator {
+            return Ok(());
+        }
+        Err(AmqpError::precondition_failed(format!(
+            "user_id property set to '{}' but authenticated user was '{user}'",
+            String::from_utf8_lossy(claimed)
+        )))
+    }
+
+    /// `reply-to: amq.rabbitmq.reply-to` becomes this channel's own reply name.
+    fn rewrite_reply_to(&self, properties: &[u8]) -> Result<Option<Vec<u8>>, AmqpError> {
+        let view = Properties::parse(properties).map_err(|error| AmqpError::syntax_error(error.reason))?;
+        if view.reply_to() != Some(engine::reply_to::REPLY_QUEUE.as_bytes()) {
+            return Ok(None);
+        }
+        let Some(name) = &self.reply_name else {
+            return Err(AmqpError::precondition_failed("fast reply consumer does not exist"));
+        };
+        let mut owned = view.to_owned().map_err(|error| AmqpError::syntax_error(error.reason))?;
+        owned.reply_to = Some(name.as_bytes().into());
+        Ok(Some(owned.encode()))
+    }
+
+    fn trace_publish(&self, broker: &Broker, incoming: &Incoming<'_>) {
+        let record = Record {
+            head: RecordHead::default(),
+            route: incoming.wire,
+            properties: incoming.properties,
+            body: incoming.body,
+        };
+        let key = format!("publish.{}", String::from_utf8_lossy(record.exchange()));
+        let properties = trace_properties(&record).encode();
+        broker.trace(&self.session.vhost, key, properties, incoming.body);
+    }
+
+    /// Refuses a message that is larger than configured.
+    pub(crate) fn check_size(body_bytes: usize, size_max: u64) -> Result<(), AmqpError> {
+        if body_bytes as u64 > size_max {
+            return Err(AmqpError::precondition_failed(format!(
+                "message size {body_bytes} is larger than configured max size {size_max}"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Counts for listings, once per batch.
+    pub(crate) fn count_published(&self, count: u64) {
+        self.facts.published.fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+/// Room that the assembly leaves for a record's head.
+pub(crate) const HEADROOM_BYTES: usize = RECORD_HEAD_BYTES;
+
+impl ChannelPort {
+    /// The name of the channel in listings.
+    pub(crate) fn listing_name(&self, connection: &str) -> String {
+        format!("{connection} ({})", self.number)
+    }
+}

@@ -1,0 +1,161 @@
+//! Listeners and the threads that serve connections.
+//!
+//! Invariant: a connection stays on the thread it was given to; threads get new ones in turn. Timers,
+//! memory watch and management run on a thread of their own, so that load never looks like death.
+
+use crate::auth::Authenticator;
+use crate::connection;
+use crate::port::Port;
+use engine::Broker;
+use rustls::ServerConnection;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::watch;
+
+/// How the server treats its clients.
+pub struct ServerConfig {
+    /// Largest channel number offered; 0 = no limit.
+    pub channel_max: u16,
+    /// Largest frame offered, bytes.
+    pub frame_max: u32,
+    /// Heartbeat offered, seconds.
+    pub heartbeat_s: u16,
+    /// Largest message, bytes.
+    pub message_size_max_bytes: u64,
+    /// A client must be in after this time.
+    pub handshake_timeout_ms: u64,
+    /// The `product` server property.
+    pub product: String,
+    /// The `version` server property.
+    pub version: String,
+    /// Who may log in.
+    pub auth: Authenticator,
+    /// Certificates may stand for users (EXTERNAL).
+    pub external: bool,
+    /// Becomes true when the node stops.
+    pub shutdown: watch::Sender<bool>,
+}
+
+/// The threads that serve connections.
+pub struct Server {
+    broker: Arc<Broker>,
+    config: Arc<ServerConfig>,
+    workers: Vec<Handle>,
+    threads: parking_lot::Mutex<Vec<std::thread::JoinHandle<()>>>,
+    next: AtomicUsize,
+    stop: watch::Sender<bool>,
+}
+
+impl Server {
+    /// Starts `threads` serving threads.
+    pub fn start(broker: Arc<Broker>, config: ServerConfig, threads: usize) -> io::Result<Arc<Server>> {
+        let (stop, _) = watch::channel(false);
+        let mut workers = Vec::new();
+        let mut handles = Vec::new();
+        for number in 0..threads.max(1) {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            workers.push(runtime.handle().clone());
+            runtime.spawn(broker.clone().run_handed_over());
+            let mut stopped = stop.subscribe();
+            let serve = move || {
+                runtime.block_on(async move {
+                    let _ = stopped.wait_for(|stop| *stop).await;
+                });
+                runtime.shutdown_timeout(Duration::from_millis(100));
+            };
+            let thread = std::thread::Builder::new().name(format!("serve-{number}")).spawn(serve)?;
+            handles.push(thread);
+        }
+        Ok(Arc::new(Server {
+            broker,
+            config: Arc::new(config),
+            workers,
+            threads: parking_lot::Mutex::new(handles),
+            next: AtomicUsize::new(0),
+            stop,
+        }))
+    }
+
+    /// Accepts on a bound listener until shutdown; to be spawned on the node's own runtime.
+    pub async fn accept(
+        self: Arc<Server>,
+        listener: TcpListener,
+        tls: Option<Arc<rustls::ServerConfig>>,
+    ) -> io::Result<()> {
+        listener.set_nonblocking(true)?;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let local = listener.local_addr()?;
+        let mut shutdown = self.config.shutdown.subscribe();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = shutdown.changed() => return Ok(()),
+            };
+            match accepted {
+                Ok((socket, peer)) => self.give(socket, peer, local, tls.clone()),
+                Err(error) => {
+                    // Out of file descriptors, most likely: others may close theirs.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+
+    /// Gives a socket to the next thread.
+    fn give(
+        &self,
+        socket: TcpStream,
+        peer: SocketAddr,
+        listening: SocketAddr,
+        tls: Option<Arc<rustls::ServerConfig>>,
+    ) {
+        let at = self.next.fetch_add(1, Ordering::Relaxed) % self.workers.len();
+        let broker = self.broker.clone();
+        let config = self.config.clone();
+        let Ok(socket) = socket.into_std() else { return };
+        // Out of the accepting runtime, into the serving one.
+        self.workers[at].spawn(async move {
+            let Ok(socket) = TcpStream::from_std(socket) else { return };
+            if let Err(error) = socket.set_nodelay(true) {
+                tracing::debug!(%error, "no TCP_NODELAY");
+            }
+            let session = match tls.map(ServerConnection::new).transpose() {
+                Ok(session) => session,
+                Err(error) => {
+                    tracing::error!(%error, "TLS session");
+                    return;
+                }
+            };
+            let local = socket.local_addr().unwrap_or(listening);
+            let id = broker.connections().next_id();
+            let port = Arc::new(Port::new(id, broker, socket, session));
+            connection::serve(port, config, peer, local).await;
+        });
+    }
+
+    /// Tells every connection to close and waits until they have, at most `limit`.
+    pub async fn shut_down(&self, limit: Duration) {
+        let _ = self.config.shutdown.send(true);
+        let gone = async {
+            while self.broker.connections().count() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(limit, gone).await.is_err() {
+            tracing::warn!(count = self.broker.connections().count(), "connections did not close in time");
+        }
+        let _ = self.stop.send(true);
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a serving thread had panicked");
+            }
+        }
+    }
+}
