@@ -3,6 +3,12 @@
 //! Invariant: no I/O, no clock, no randomness, no async. Time and random numbers come in as data,
 //! what must happen outside goes out as data.
 
+pub mod access;
+pub mod argument;
+pub mod catalog;
 pub mod channel;
 pub mod message;
+pub mod password;
+pub mod policy;
 pub mod queue;
+pub mod router;

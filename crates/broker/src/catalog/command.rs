@@ -1,0 +1,238 @@
+//! What can be asked of the catalog, what it answers, and what follows for the rest of the broker.
+
+use super::binding::Binding;
+use super::exchange::Exchange;
+use super::queue::Queue;
+use crate::password::PasswordHash;
+use crate::queue::QueueKind;
+use std::sync::Arc;
+use types::{ConnectionId, ExchangeName, FieldTable, QueueId, QueueName, UserName, VhostName};
+
+/// A change of the catalog. Names lose their carriage returns and line feeds.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)] // the fields are those of the AMQP method or of the HTTP request
+pub enum Command {
+    /// Adds a vhost with the predeclared exchanges, or overwrites what describes it.
+    AddVhost {
+        name: VhostName,
+        description: String,
+        tags: Vec<String>,
+        default_queue_type: Option<QueueKind>,
+    },
+    DeleteVhost {
+        name: VhostName,
+    },
+    SetTracing {
+        vhost: VhostName,
+        on: bool,
+    },
+    /// `limit` is `max-connections` or `max-queues`; a negative value means none.
+    SetVhostLimit {
+        vhost: VhostName,
+        limit: String,
+        value: i64,
+    },
+    /// All limits when `limit` is None.
+    ClearVhostLimit {
+        vhost: VhostName,
+        limit: Option<String>,
+    },
+    /// Adds or overwrites a user; limits stay.
+    PutUser {
+        name: UserName,
+        password_hash: Option<PasswordHash>,
+        tags: Vec<String>,
+    },
+    DeleteUser {
+        name: UserName,
+    },
+    /// `limit` is `max-connections` or `max-channels`; a negative value means none.
+    SetUserLimit {
+        user: UserName,
+        limit: String,
+        value: i64,
+    },
+    /// All limits when `limit` is None.
+    ClearUserLimit {
+        user: UserName,
+        limit: Option<String>,
+    },
+    SetPermission {
+        vhost: VhostName,
+        user: UserName,
+        configure: String,
+        write: String,
+        read: String,
+    },
+    ClearPermission {
+        vhost: VhostName,
+        user: UserName,
+    },
+    SetTopicPermission {
+        vhost: VhostName,
+        user: UserName,
+        exchange: ExchangeName,
+        write: String,
+        read: String,
+    },
+    /// All exchanges when `exchange` is None.
+    ClearTopicPermission {
+        vhost: VhostName,
+        user: UserName,
+        exchange: Option<ExchangeName>,
+    },
+    SetPolicy {
+        vhost: VhostName,
+        name: String,
+        pattern: String,
+        apply_to: String,
+        priority: i64,
+        definition: FieldTable,
+        operator: bool,
+    },
+    ClearPolicy {
+        vhost: VhostName,
+        name: String,
+        operator: bool,
+    },
+    /// `value` is JSON text.
+    SetParameter {
+        vhost: VhostName,
+        component: String,
+        name: String,
+        value: String,
+    },
+    ClearParameter {
+        vhost: VhostName,
+        component: String,
+        name: String,
+    },
+    SetGlobalParameter {
+        name: String,
+        value: String,
+    },
+    ClearGlobalParameter {
+        name: String,
+    },
+    DeclareExchange {
+        vhost: VhostName,
+        name: ExchangeName,
+        kind: String,
+        durable: bool,
+        auto_delete: bool,
+        internal: bool,
+        arguments: FieldTable,
+        user: UserName,
+    },
+    DeleteExchange {
+        vhost: VhostName,
+        name: ExchangeName,
+        if_unused: bool,
+    },
+    DeclareQueue {
+        vhost: VhostName,
+        name: QueueName,
+        /// The client left the name to the server, so `amq.gen-...` is allowed.
+        server_named: bool,
+        durable: bool,
+        auto_delete: bool,
+        exclusive: bool,
+        connection: ConnectionId,
+        arguments: FieldTable,
+        user: UserName,
+    },
+    /// With an `id`, deletes only if the name still means that queue.
+    DeleteQueue {
+        vhost: VhostName,
+        name: QueueName,
+        id: Option<QueueId>,
+    },
+    /// Deletes every exclusive queue of a lost connection.
+    DeleteExclusive {
+        connection: ConnectionId,
+    },
+    Bind {
+        vhost: VhostName,
+        binding: Binding,
+    },
+    Unbind {
+        vhost: VhostName,
+        binding: Binding,
+    },
+}
+
+/// What an applied command came to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// `changed` is false when everything was already so.
+    Done {
+        /// Whether anything is different now.
+        changed: bool,
+    },
+    /// The queue that was declared or found.
+    Queue {
+        /// It.
+        queue: Arc<Queue>,
+        /// Whether it is new.
+        created: bool,
+    },
+    /// The exchange was declared or found.
+    Exchange {
+        /// Whether it is new.
+        created: bool,
+    },
+}
+
+impl Outcome {
+    /// Whether the command changed the catalog.
+    pub fn changed(&self) -> bool {
+        match self {
+            Outcome::Done { changed } => *changed,
+            Outcome::Queue { created, .. } | Outcome::Exchange { created } => *created,
+        }
+    }
+}
+
+/// A fact about the catalog that the rest of the broker acts on, in the order things happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A new vhost; its predeclared exchanges are not told one by one.
+    VhostAdded(VhostName),
+    /// A vhost is gone, after what was in it.
+    VhostDeleted(VhostName),
+    /// A new queue.
+    QueueDeclared(Arc<Queue>),
+    /// A queue whose policy, and with it perhaps its configuration, is another one.
+    QueueConfigured(Arc<Queue>),
+    /// A queue is gone.
+    QueueDeleted(Arc<Queue>),
+    /// A new exchange.
+    ExchangeDeclared(Arc<Exchange>),
+    /// An exchange is gone.
+    ExchangeDeleted(Arc<Exchange>),
+    /// A new binding.
+    Bound {
+        /// Where.
+        vhost: VhostName,
+        /// It.
+        binding: Arc<Binding>,
+    },
+    /// A binding is gone, by itself or with one of its ends.
+    Unbound {
+        /// Where.
+        vhost: VhostName,
+        /// It.
+        binding: Arc<Binding>,
+    },
+    /// A user is new or another one: password, tags or limits.
+    UserChanged(UserName),
+    /// A user is gone; connections of this user are to be closed.
+    UserDeleted(UserName),
+    /// What the user may do in the vhost is different.
+    PermissionsChanged {
+        /// Where.
+        vhost: VhostName,
+        /// Who.
+        user: UserName,
+    },
+}
