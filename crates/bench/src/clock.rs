@@ -42,7 +42,12 @@ pub fn sleep_until_ns(deadline_ns: u64) {
         // SAFETY: `time` is a valid timespec; no remainder is asked for. A signal ends the sleep early, the spin
         // below then takes longer.
         unsafe {
-            libc::clock_nanosleep(libc::CLOCK_MONOTONIC, libc::TIMER_ABSTIME, &raw const time, std::ptr::null_mut())
+            libc::clock_nanosleep(
+                libc::CLOCK_MONOTONIC,
+                libc::TIMER_ABSTIME,
+                &raw const time,
+                std::ptr::null_mut(),
+            )
         };
     }
     while now_ns() < deadline_ns {

@@ -9,7 +9,7 @@ use std::io;
 #[derive(Debug, Clone)]
 pub enum Error {
     /// The operating system said no: what was tried, and its answer.
-    Io { what: String, kind: io::ErrorKind, text: String },
+    Io { what: String, text: String },
     /// The broker sent connection.close or channel.close.
     Closed { scope: Scope, code: u16, text: String, class: u16, method: u16 },
     /// The peer does not speak the protocol as expected.
@@ -30,14 +30,14 @@ pub enum Scope {
 
 impl Error {
     pub fn io(what: impl Into<String>, source: &io::Error) -> Self {
-        Self::Io { what: what.into(), kind: source.kind(), text: source.to_string() }
+        Self::Io { what: what.into(), text: source.to_string() }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io { what, text, .. } => write!(f, "{what}: {text}"),
+            Self::Io { what, text } => write!(f, "{what}: {text}"),
             Self::Closed { scope, code, text, class, method } => {
                 let scope = match scope {
                     Scope::Connection => "connection",

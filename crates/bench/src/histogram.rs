@@ -141,10 +141,15 @@ mod tests {
 
     #[test]
     fn merging_is_recording_everything_in_one() {
-        let (mut left, mut right, mut all) = (Histogram::default(), Histogram::default(), Histogram::default());
+        let (mut left, mut right, mut all) =
+            (Histogram::default(), Histogram::default(), Histogram::default());
         for value in 0..3000_u64 {
             let value = value * value;
-            if value % 3 == 0 { left.record(value) } else { right.record(value) }
+            if value % 3 == 0 {
+                left.record(value)
+            } else {
+                right.record(value)
+            }
             all.record(value);
         }
         left.merge(&right);

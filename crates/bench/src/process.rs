@@ -41,7 +41,9 @@ impl Pid {
         match pids.as_slice() {
             [] => Err(Error::Input(format!("no process is named {name}"))),
             [pid] => Ok(Self(*pid)),
-            several => Err(Error::Input(format!("several processes are named {name}: {several:?}; use --pid"))),
+            several => {
+                Err(Error::Input(format!("several processes are named {name}: {several:?}; use --pid")))
+            }
         }
     }
 }

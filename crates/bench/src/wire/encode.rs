@@ -3,7 +3,8 @@
 //! Invariant: every frame this file writes has the length it announces and ends with the end mark.
 
 use super::{
-    BASIC_PUBLISH, CLASS_BASIC, FRAME_BODY, FRAME_END, FRAME_HEADER, FRAME_METHOD, FRAME_OVERHEAD_BYTES, MethodId,
+    BASIC_PUBLISH, CLASS_BASIC, FRAME_BODY, FRAME_END, FRAME_HEADER, FRAME_METHOD, FRAME_OVERHEAD_BYTES,
+    MethodId,
 };
 
 /// Appends AMQP values to a frame that is being written.
@@ -165,7 +166,8 @@ mod tests {
         });
         let table = &out[11..out.len() - 1];
         let inner = b"\x01cS\x00\x00\x00\x02de";
-        let mut expected = vec![0, 0, 0, 4 + 3 + 4 + inner.len() as u8, 1, b'a', b't', 1, 1, b'b', b'F', 0, 0, 0];
+        let mut expected =
+            vec![0, 0, 0, 4 + 3 + 4 + inner.len() as u8, 1, b'a', b't', 1, 1, b'b', b'F', 0, 0, 0];
         expected.push(inner.len() as u8);
         expected.extend_from_slice(inner);
         assert_eq!(table, expected);
@@ -183,7 +185,9 @@ mod tests {
         };
         publish(&mut out, &message, b"hi");
         let mut expected = vec![1, 0, 1, 0, 0, 0, 10, 0, 60, 0, 40, 0, 0, 0, 1, b'q', 0, 0xCE];
-        expected.extend_from_slice(&[2, 0, 1, 0, 0, 0, 15, 0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0x10, 0, 2, 0xCE]);
+        expected.extend_from_slice(&[
+            2, 0, 1, 0, 0, 0, 15, 0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0x10, 0, 2, 0xCE,
+        ]);
         expected.extend_from_slice(&[3, 0, 1, 0, 0, 0, 2, b'h', b'i', 0xCE]);
         assert_eq!(out, expected);
     }
@@ -205,7 +209,8 @@ mod tests {
             let mut lengths = Vec::new();
             let mut at = 0;
             while at < out.len() {
-                let length = u32::from_be_bytes([out[at + 3], out[at + 4], out[at + 5], out[at + 6]]) as usize;
+                let length =
+                    u32::from_be_bytes([out[at + 3], out[at + 4], out[at + 5], out[at + 6]]) as usize;
                 assert_eq!(out[at + 7 + length], FRAME_END);
                 lengths.push((out[at], length));
                 at += length + FRAME_OVERHEAD_BYTES;

@@ -22,7 +22,6 @@ pub const CONNECTION_OPEN_OK: MethodId = id(10, 41);
 pub const CONNECTION_CLOSE: MethodId = id(10, 50);
 pub const CONNECTION_CLOSE_OK: MethodId = id(10, 51);
 pub const CONNECTION_BLOCKED: MethodId = id(10, 60);
-pub const CONNECTION_UNBLOCKED: MethodId = id(10, 61);
 pub const CHANNEL_OPEN: MethodId = id(20, 10);
 pub const CHANNEL_OPEN_OK: MethodId = id(20, 11);
 pub const CHANNEL_CLOSE: MethodId = id(20, 40);

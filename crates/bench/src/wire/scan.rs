@@ -134,7 +134,8 @@ impl Scanner {
             at += shape.message_bytes;
         }
         if let Some(message) = newest {
-            self.last_tag = delivery_tag(&message[FRAME_HEAD_BYTES + METHOD_ID_BYTES..]).unwrap_or(self.last_tag);
+            self.last_tag =
+                delivery_tag(&message[FRAME_HEAD_BYTES + METHOD_ID_BYTES..]).unwrap_or(self.last_tag);
         }
         at
     }
@@ -146,7 +147,9 @@ impl Scanner {
         let payload_bytes = u32::from_be_bytes([l0, l1, l2, l3]) as usize;
         let frame_bytes = payload_bytes + FRAME_OVERHEAD_BYTES;
         if frame_bytes > FRAME_BYTES_MAX as usize {
-            return Err(Error::Protocol(format!("a frame of {frame_bytes} bytes, {FRAME_BYTES_MAX} were agreed")));
+            return Err(Error::Protocol(format!(
+                "a frame of {frame_bytes} bytes, {FRAME_BYTES_MAX} were agreed"
+            )));
         }
         if bytes.len() < frame_bytes {
             return Ok(0);
@@ -173,7 +176,8 @@ impl Scanner {
             return Err(Error::Protocol("a method frame without a method".into()));
         };
         let id = u32::from_be_bytes(*id);
-        if self.content.of != Of::Nothing && self.content.expects_header | (self.content.body_bytes_left > 0) {
+        if self.content.of != Of::Nothing && self.content.expects_header | (self.content.body_bytes_left > 0)
+        {
             // A channel may close in the middle of a content; anything else there is wrong, but not ours to judge.
             self.content = Content::default();
         }
@@ -252,7 +256,10 @@ impl Scanner {
         self.shape = Some(Shape {
             header_at: content.deliver_bytes,
             body_at: content.deliver_bytes + content.header_bytes,
-            message_bytes: content.deliver_bytes + content.header_bytes + payload_bytes + FRAME_OVERHEAD_BYTES,
+            message_bytes: content.deliver_bytes
+                + content.header_bytes
+                + payload_bytes
+                + FRAME_OVERHEAD_BYTES,
             deliver_head: head(FRAME_METHOD, content.deliver_bytes),
             header_head: head(FRAME_HEADER, content.header_bytes),
             body_length: payload_bytes as u64,
