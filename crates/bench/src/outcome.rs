@@ -94,7 +94,7 @@ pub fn number(value: f64) -> String {
     if !value.is_finite() {
         return "-".into();
     }
-    if size >= 1000.0 {
+    if size >= 999.95 {
         return grouped(value.round() as i64);
     }
     let decimals = match size {
@@ -109,7 +109,7 @@ fn grouped(value: i64) -> String {
     let digits = value.unsigned_abs().to_string();
     let mut text = String::from(if value < 0 { "-" } else { "" });
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -152,6 +152,7 @@ mod tests {
             (12.345, "12.35"),
             (123.45, "123.5"),
             (999.94, "999.9"),
+            (999.96, "1,000"),
             (1000.0, "1,000"),
             (19_000_000.4, "19,000,000"),
             (-1234.0, "-1,234"),

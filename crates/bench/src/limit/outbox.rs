@@ -103,7 +103,9 @@ mod tests {
         assert_eq!(outbox.pop(Vec::with_capacity(100)).as_deref(), Some(&[2_u8][..]));
         assert!(outbox.push(vec![3]).capacity() >= 100, "the written buffer comes back empty");
         outbox.close();
-        assert_eq!(outbox.pop(Vec::new()), None);
+        outbox.push(vec![4]);
+        assert_eq!(outbox.pop(Vec::new()).as_deref(), Some(&[3_u8][..]), "what waited is still written");
+        assert_eq!(outbox.pop(Vec::new()), None, "nothing is added after the close");
     }
 
     #[test]

@@ -182,7 +182,7 @@ impl Publisher {
     }
 
     /// Runs both threads to their end; the caller's thread is the writing one.
-    pub fn publish<'scope>(self, run: &'scope Run, timeout: Duration) -> Result<()> {
+    pub fn publish(self, run: &Run, timeout: Duration) -> Result<()> {
         let Self { connection, mut batch, pace } = self;
         let shared = Shared::default();
         let stream = connection.writer()?;
@@ -201,12 +201,11 @@ impl Publisher {
                 Pace::Count(messages) => writer.count(&mut batch, messages),
             };
             // A broken pipe should not win over the broker's reason, which the listener is about to read.
-            if result.is_err() {
+            if let Err(error) = result {
                 thread::sleep(CONFIRM_POLL);
+                run.fail(error);
             }
-            let result = result.map_err(|error| run.fail(error));
             shared.is_written.store(true, Ordering::Release);
-            drop(result);
         });
         run.check()
     }

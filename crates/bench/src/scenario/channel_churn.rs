@@ -8,7 +8,7 @@ use crate::client::{Connection, Target};
 use crate::error::Result;
 use crate::load::measure::Pacing;
 use crate::outcome::Outcome;
-use crate::scenario::rounds::churn;
+use crate::scenario::rounds::{Round, churn};
 
 const CHANNEL: u16 = 2;
 
@@ -19,18 +19,28 @@ pub struct Options {
     pub threads: u32,
 }
 
+struct Cycle<'a>(&'a Target);
+
+impl Round for Cycle<'_> {
+    type State = Connection;
+    const UNIT: &'static str = "cycle";
+
+    fn prepare(&self) -> Result<Connection> {
+        Connection::open(self.0)
+    }
+
+    fn round(&self, connection: &mut Connection) -> Result<()> {
+        connection.cycle_channel(CHANNEL)
+    }
+
+    fn finish(&self, connection: Connection) -> Result<()> {
+        connection.close()
+    }
+}
+
 pub fn run(target: &Target, pacing: &Pacing, options: &Options) -> Result<Outcome> {
     let mut outcome = Outcome::new("channel-churn", &target.name);
     outcome.parameter("threads", options.threads);
-    churn(
-        target,
-        pacing,
-        options.threads,
-        "cycle",
-        &mut outcome,
-        || Connection::open(target),
-        |connection| connection.cycle_channel(CHANNEL),
-        Connection::close,
-    )?;
+    churn(target, pacing, options.threads, &Cycle(target), &mut outcome)?;
     Ok(outcome)
 }

@@ -8,7 +8,7 @@ use crate::client::{Connection, Queue, Target};
 use crate::error::Result;
 use crate::load::measure::Pacing;
 use crate::outcome::Outcome;
-use crate::scenario::rounds::churn;
+use crate::scenario::rounds::{Round, churn};
 
 #[derive(Debug, Clone, Args)]
 pub struct Options {
@@ -16,14 +16,30 @@ pub struct Options {
     pub threads: u32,
 }
 
+struct Cycle<'a>(&'a Target);
+
+impl Round for Cycle<'_> {
+    type State = ();
+    const UNIT: &'static str = "cycle";
+
+    fn prepare(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn round(&self, (): &mut ()) -> Result<()> {
+        let mut connection = Connection::open(self.0)?;
+        connection.declare("", &Queue::exclusive())?;
+        connection.close()
+    }
+
+    fn finish(&self, (): ()) -> Result<()> {
+        Ok(())
+    }
+}
+
 pub fn run(target: &Target, pacing: &Pacing, options: &Options) -> Result<Outcome> {
     let mut outcome = Outcome::new("connection-churn", &target.name);
     outcome.parameter("threads", options.threads);
-    let cycle = |(): &mut ()| {
-        let mut connection = Connection::open(target)?;
-        connection.declare("", &Queue::exclusive())?;
-        connection.close()
-    };
-    churn(target, pacing, options.threads, "cycle", &mut outcome, || Ok(()), cycle, Ok)?;
+    churn(target, pacing, options.threads, &Cycle(target), &mut outcome)?;
     Ok(outcome)
 }

@@ -12,7 +12,7 @@ use crate::load::leftovers::Leftovers;
 use crate::load::measure::Pacing;
 use crate::load::unique_name;
 use crate::outcome::Outcome;
-use crate::scenario::rounds::churn;
+use crate::scenario::rounds::{Round, churn};
 
 const EXCHANGE: &str = "amq.direct";
 
@@ -23,28 +23,52 @@ pub struct Options {
     pub count_max: u64,
 }
 
+struct Pair<'a> {
+    target: &'a Target,
+    prefix: String,
+    count_max: u64,
+    leftovers: Mutex<Leftovers>,
+}
+
 struct State {
     connection: Connection,
     count: u64,
 }
 
-pub fn run(target: &Target, pacing: &Pacing, options: &Options) -> Result<Outcome> {
-    let prefix = unique_name();
-    let leftovers = Mutex::new(Leftovers::new(target));
-    let mut outcome = Outcome::new("declare", &target.name);
-    let pair = |state: &mut State| {
-        if state.count >= options.count_max {
+impl Round for Pair<'_> {
+    type State = State;
+    const UNIT: &'static str = "pair";
+
+    fn prepare(&self) -> Result<State> {
+        Ok(State { connection: Connection::open(self.target)?, count: 0 })
+    }
+
+    fn round(&self, state: &mut State) -> Result<()> {
+        if state.count >= self.count_max {
             return Err(Error::Input(format!("{} queues are declared; raise --count-max", state.count)));
         }
-        let name = format!("{prefix}.{}", state.count);
+        let name = format!("{}.{}", self.prefix, state.count);
         state.count += 1;
-        if let Ok(mut leftovers) = leftovers.lock() {
+        if let Ok(mut leftovers) = self.leftovers.lock() {
             leftovers.queue(&name);
         }
         state.connection.declare(&name, &Queue::durable())?;
         state.connection.bind(&name, EXCHANGE, &name)
+    }
+
+    fn finish(&self, state: State) -> Result<()> {
+        state.connection.close()
+    }
+}
+
+pub fn run(target: &Target, pacing: &Pacing, options: &Options) -> Result<Outcome> {
+    let mut outcome = Outcome::new("declare", &target.name);
+    let pair = Pair {
+        target,
+        prefix: unique_name(),
+        count_max: options.count_max,
+        leftovers: Mutex::new(Leftovers::new(target)),
     };
-    let prepare = || Ok(State { connection: Connection::open(target)?, count: 0 });
-    churn(target, pacing, 1, "pair", &mut outcome, prepare, pair, |state| state.connection.close())?;
+    churn(target, pacing, 1, &pair, &mut outcome)?;
     Ok(outcome)
 }

@@ -13,32 +13,40 @@ use crate::load::measure::{Pacing, Reading, Window, report_rss, sleep_while_runn
 use crate::load::run::Run;
 use crate::outcome::Outcome;
 
-/// Runs `round` on each thread, with a state of its own made by `prepare`, and reports rounds per second as
-/// `{unit}s_per_s`.
-pub fn churn<S>(
+/// What a thread repeats.
+pub trait Round: Sync {
+    /// What one thread keeps from round to round.
+    type State;
+    /// What a round is called in the figures: `{UNIT}s_per_s`.
+    const UNIT: &'static str;
+
+    fn prepare(&self) -> Result<Self::State>;
+    fn round(&self, state: &mut Self::State) -> Result<()>;
+    fn finish(&self, state: Self::State) -> Result<()>;
+}
+
+/// Repeats the round on each thread and reports rounds per second.
+pub fn churn<R: Round>(
     target: &Target,
     pacing: &Pacing,
     threads: u32,
-    unit: &str,
+    rounds: &R,
     outcome: &mut Outcome,
-    prepare: impl Fn() -> Result<S> + Sync,
-    round: impl Fn(&mut S) -> Result<()> + Sync,
-    finish: impl Fn(S) -> Result<()> + Sync,
 ) -> Result<()> {
     let run = Run::new(1, u64::MAX);
     let rss_before = target.pid.map(|pid| pid.rss_bytes()).transpose()?;
     let repeat = || -> Result<Histogram> {
         let mut durations_ns = Histogram::default();
-        let mut state = prepare()?;
+        let mut state = rounds.prepare()?;
         while run.publishes() {
             let began_ns = clock::now_ns();
-            round(&mut state)?;
+            rounds.round(&mut state)?;
             run.received.fetch_add(1, Ordering::Relaxed);
             if run.phases[0].contains(began_ns) {
                 durations_ns.record(clock::now_ns() - began_ns);
             }
         }
-        finish(state)?;
+        rounds.finish(state)?;
         Ok(durations_ns)
     };
     let mut durations_ns = Histogram::default();
@@ -56,9 +64,9 @@ pub fn churn<S>(
     });
     run.check()?;
     let window = window?;
-    outcome.figure(format!("{unit}s_per_s"), window.received as f64 / window.seconds);
-    window.report_cpu(outcome, unit, window.received as f64);
-    outcome.latency(unit, &durations_ns);
+    outcome.figure(format!("{}s_per_s", R::UNIT), window.received as f64 / window.seconds);
+    window.report_cpu(outcome, R::UNIT, window.received as f64);
+    outcome.latency(R::UNIT, &durations_ns);
     let rss_after = target.pid.map(|pid| pid.rss_bytes()).transpose()?;
     report_rss(outcome, rss_before.zip(rss_after));
     Ok(())

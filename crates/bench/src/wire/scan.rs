@@ -13,7 +13,6 @@ use crate::error::{Error, Result};
 /// Every method but basic.deliver.
 #[derive(Debug, Clone, Copy)]
 pub struct Method<'a> {
-    pub channel: u16,
     pub id: MethodId,
     pub args: &'a [u8],
 }
@@ -143,7 +142,7 @@ impl Scanner {
     /// One frame, or 0 when it is not complete yet.
     fn scan_frame(&mut self, bytes: &[u8], sink: &mut impl Sink) -> Result<usize> {
         let Some((head, rest)) = bytes.split_first_chunk::<FRAME_HEAD_BYTES>() else { return Ok(0) };
-        let [kind, channel @ .., l0, l1, l2, l3] = *head;
+        let [kind, _, _, l0, l1, l2, l3] = *head;
         let payload_bytes = u32::from_be_bytes([l0, l1, l2, l3]) as usize;
         let frame_bytes = payload_bytes + FRAME_OVERHEAD_BYTES;
         if frame_bytes > FRAME_BYTES_MAX as usize {
@@ -159,7 +158,7 @@ impl Scanner {
         }
         let payload = &rest[..payload_bytes];
         match kind {
-            FRAME_METHOD => self.on_method(u16::from_be_bytes(channel), payload, sink)?,
+            FRAME_METHOD => self.on_method(payload, sink)?,
             FRAME_HEADER => self.on_header(payload, sink)?,
             FRAME_BODY => self.on_body(payload, sink)?,
             FRAME_HEARTBEAT => {}
@@ -171,20 +170,17 @@ impl Scanner {
         Ok(frame_bytes)
     }
 
-    fn on_method(&mut self, channel: u16, payload: &[u8], sink: &mut impl Sink) -> Result<()> {
+    fn on_method(&mut self, payload: &[u8], sink: &mut impl Sink) -> Result<()> {
         let Some((id, args)) = payload.split_first_chunk::<METHOD_ID_BYTES>() else {
             return Err(Error::Protocol("a method frame without a method".into()));
         };
         let id = u32::from_be_bytes(*id);
-        if self.content.of != Of::Nothing && self.content.expects_header | (self.content.body_bytes_left > 0)
-        {
-            // A channel may close in the middle of a content; anything else there is wrong, but not ours to judge.
-            self.content = Content::default();
-        }
+        // A channel may close in the middle of a content; anything else there is wrong, but not ours to judge.
+        self.content = Content::default();
         let of = match id {
             BASIC_DELIVER => Of::Delivery,
             BASIC_RETURN => Of::Return,
-            _ => return sink.method(Method { channel, id, args }),
+            _ => return sink.method(Method { id, args }),
         };
         let tag = delivery_tag(args).filter(|_| of == Of::Delivery);
         self.content = Content {
@@ -194,7 +190,7 @@ impl Scanner {
             deliver_bytes: payload.len() + FRAME_OVERHEAD_BYTES,
             ..Content::default()
         };
-        if of == Of::Return { sink.method(Method { channel, id, args }) } else { Ok(()) }
+        if of == Of::Return { sink.method(Method { id, args }) } else { Ok(()) }
     }
 
     fn on_header(&mut self, payload: &[u8], sink: &mut impl Sink) -> Result<()> {
