@@ -4,6 +4,7 @@
 //! resolver can tell.
 
 use std::fs;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -134,18 +135,20 @@ impl Common {
     /// Prints the table, and writes the JSON where it was asked for.
     pub fn show(&self, table: &str, outcomes: &[Outcome]) -> Result<()> {
         let json = Value::Array(outcomes.iter().map(Outcome::json).collect());
+        let print = |out: &mut dyn Write, text: &str| {
+            out.write_all(text.as_bytes()).map_err(|error| Error::io("printing the figures", &error))
+        };
         match self.json.as_deref() {
-            None => print!("{table}"),
+            None => print(&mut io::stdout(), table),
             Some("-") => {
-                eprint!("{table}");
-                println!("{json:#}");
+                print(&mut io::stderr(), table)?;
+                print(&mut io::stdout(), &format!("{json:#}\n"))
             }
             Some(path) => {
-                print!("{table}");
-                fs::write(path, format!("{json:#}\n")).map_err(|error| Error::io(path, &error))?;
+                print(&mut io::stdout(), table)?;
+                fs::write(path, format!("{json:#}\n")).map_err(|error| Error::io(path, &error))
             }
         }
-        Ok(())
     }
 }
 

@@ -1,11 +1,15 @@
 //! The methods the scenarios call.
 //!
-//! Invariant: a method named `..._no_wait` only queues bytes; `sync` (or any call) makes sure the broker has done it.
+//! Invariant: a method named `..._no_wait` is done when a later `sync` (or any call) is back; now and then it waits
+//! itself, so that a slow broker is never silent for longer than a few hundred of them take.
 
 use super::{CHANNEL, Connection};
 use crate::error::Result;
 use crate::wire::read::Reader;
 use crate::wire::{self};
+
+/// Methods without a reply before one with a reply is put behind them.
+const UNANSWERED_MAX: u32 = 500;
 
 /// What kind of queue is declared; the default is transient and outlives its connection.
 #[derive(Debug, Clone, Default)]
@@ -73,8 +77,9 @@ impl Connection {
         self.wait_for(wire::QUEUE_BIND_OK, 1).map(drop)
     }
 
-    pub fn bind_no_wait(&mut self, queue: &str, exchange: &str, key: &str) {
+    pub fn bind_no_wait(&mut self, queue: &str, exchange: &str, key: &str) -> Result<()> {
         self.queue_bind(queue, exchange, key, 1);
+        self.sync_now_and_then()
     }
 
     fn queue_bind(&mut self, queue: &str, exchange: &str, key: &str, no_wait: u8) {
@@ -88,8 +93,14 @@ impl Connection {
         self.wait_for(wire::QUEUE_DELETE_OK, 1).map(drop)
     }
 
-    pub fn delete_no_wait(&mut self, queue: &str) {
+    pub fn delete_no_wait(&mut self, queue: &str) -> Result<()> {
         self.queue_delete(queue, 1);
+        self.sync_now_and_then()
+    }
+
+    fn sync_now_and_then(&mut self) -> Result<()> {
+        self.unanswered += 1;
+        if self.unanswered >= UNANSWERED_MAX { self.sync() } else { Ok(()) }
     }
 
     fn queue_delete(&mut self, queue: &str, no_wait: u8) {
@@ -101,6 +112,7 @@ impl Connection {
 
     /// A round trip that changes nothing: when it is back, everything queued before is done.
     pub fn sync(&mut self) -> Result<()> {
+        self.unanswered = 0;
         self.queue(CHANNEL, wire::BASIC_QOS, |args| {
             args.u32(0).u16(0).u8(0);
         });

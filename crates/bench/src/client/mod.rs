@@ -37,6 +37,8 @@ pub struct Connection {
     timeout: Duration,
     heeds_interrupt: bool,
     consumers: u32,
+    /// Methods sent without a reply since the last one with a reply.
+    unanswered: u32,
 }
 
 /// Received bytes that are not scanned yet: `bytes[start..end]`.
@@ -156,6 +158,7 @@ impl Connection {
             timeout: target.timeout,
             heeds_interrupt: target.heeds_interrupt,
             consumers: 0,
+            unanswered: 0,
         })
     }
 

@@ -31,7 +31,7 @@ impl Leftovers {
     fn delete_all(&self) -> Result<()> {
         let mut connection = Connection::open(&self.target)?;
         for queue in &self.queues {
-            connection.delete_no_wait(queue);
+            connection.delete_no_wait(queue)?;
         }
         connection.sync()?;
         for exchange in &self.exchanges {

@@ -29,8 +29,10 @@ pub struct Pacing {
 }
 
 impl Pacing {
-    pub fn window_msgs(&self, message_bytes: usize) -> u64 {
-        self.in_flight_bytes.map_or(u64::MAX, |bytes| (bytes / message_bytes.max(1) as u64).max(1))
+    /// In messages published; one that is delivered many times counts as many.
+    pub fn window_msgs(&self, message_bytes: usize, deliveries_per_publish: u64) -> u64 {
+        let bytes_each = (message_bytes as u64).saturating_mul(deliveries_per_publish).max(1);
+        self.in_flight_bytes.map_or(u64::MAX, |bytes| (bytes / bytes_each).max(1))
     }
 }
 
@@ -113,23 +115,27 @@ pub fn sleep_while_running(run: &Run, span: Duration) -> Result<()> {
     run.check()
 }
 
-/// Waits until everything published is received; nothing moving for `timeout` is an error.
+/// Waits until everything published so far is received; nothing moving for `timeout` is an error.
 pub fn drain(run: &Run, timeout: Duration) -> Result<()> {
+    let wanted = run.wanted();
     let mut received = 0;
     let mut moved_at = Instant::now();
-    while !run.is_drained() {
+    loop {
         run.check()?;
-        thread::sleep(Duration::from_millis(1));
         let now_received = run.received.load(Ordering::Relaxed);
+        if now_received >= wanted {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(1));
         if now_received != received {
             received = now_received;
             moved_at = Instant::now();
         } else if moved_at.elapsed() > timeout {
-            let published = run.published.load(Ordering::Relaxed);
-            return Err(Error::Stalled(format!("{received} messages received, {published} published")));
+            return Err(Error::Stalled(format!(
+                "{received} of {wanted} messages received within {timeout:?}"
+            )));
         }
     }
-    Ok(())
 }
 
 /// Runs the load while `work` does what the scenario is about; gives its result and the latencies of each phase.
@@ -185,7 +191,8 @@ pub struct Measured {
 pub fn measure(target: &Target, pacing: &Pacing, load: Load, complete: bool) -> Result<Measured> {
     interrupt::check()?;
     let message_bytes = load.publishers.first().map_or(1, Publisher::message_bytes);
-    let run = Run::new(load.deliveries_per_publish, pacing.window_msgs(message_bytes));
+    let run =
+        Run::new(load.deliveries_per_publish, pacing.window_msgs(message_bytes, load.deliveries_per_publish));
     let rss_before = target.pid.map(|pid| pid.rss_bytes()).transpose()?;
     let work = |run: &Run| {
         sleep_while_running(run, pacing.warmup)?;
@@ -269,9 +276,10 @@ mod tests {
     #[test]
     fn the_window_is_counted_in_messages() {
         let mut pacing = Pacing { warmup: Duration::ZERO, span: Duration::ZERO, in_flight_bytes: Some(1000) };
-        assert_eq!(pacing.window_msgs(100), 10);
-        assert_eq!(pacing.window_msgs(5000), 1, "a message larger than the window still goes");
+        assert_eq!(pacing.window_msgs(100, 1), 10);
+        assert_eq!(pacing.window_msgs(100, 5), 2);
+        assert_eq!(pacing.window_msgs(5000, 1), 1, "a message larger than the window still goes");
         pacing.in_flight_bytes = None;
-        assert_eq!(pacing.window_msgs(100), u64::MAX);
+        assert_eq!(pacing.window_msgs(100, 1), u64::MAX);
     }
 }

@@ -66,7 +66,7 @@ pub fn run(target: &Target, pacing: &Pacing, options: &Options) -> Result<Outcom
     })?;
     let pace = latency::Options { rate: options.rate, size: options.size };
     let publisher = timed_publisher(target, &exchange, &probe, &pace)?;
-    let run = Run::new(1, pacing.window_msgs(publisher.message_bytes()));
+    let run = Run::new(1, pacing.window_msgs(publisher.message_bytes(), 1));
     let load = Load { publishers: vec![publisher], consumers, deliveries_per_publish: 1 };
     let work = |run: &Run| {
         sleep_while_running(run, pacing.warmup)?;
@@ -109,7 +109,7 @@ fn delete_once(
     let began = Instant::now();
     for at in 0..options.bindings {
         let key = if options.exchange == Kind::Topic { format!("key.{at}.*") } else { format!("key.{at}") };
-        connection.bind_no_wait(&victim, exchange, &key);
+        connection.bind_no_wait(&victim, exchange, &key)?;
     }
     connection.sync()?;
     deletions.bind_s += began.elapsed().as_secs_f64();
@@ -121,11 +121,7 @@ fn delete_once(
     deletions.delete_ns.record(began.elapsed().as_nanos() as u64);
     sleep_while_running(run, AFTERMATH)?;
     run.phases[1].end();
-    drain_up_to_now(target, run)?;
+    // Messages of this phase must have arrived before the next one begins, or they would not be counted.
+    drain(run, target.timeout)?;
     connection.close()
-}
-
-/// Messages of this phase must have arrived before the next one begins, or they would not be counted.
-fn drain_up_to_now(target: &Target, run: &Run) -> Result<()> {
-    drain(run, target.timeout)
 }

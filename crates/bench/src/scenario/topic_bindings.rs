@@ -45,7 +45,7 @@ pub fn run(target: &Target, pacing: &Pacing, options: &Options) -> Result<Outcom
         connection.declare_exchange(&exchange, "topic")?;
         let own = queues.iter().position(|name| name == queue).unwrap_or(0);
         for (at, stem) in stems.iter().enumerate().skip(own).step_by(queues.len()) {
-            connection.bind_no_wait(queue, &exchange, &pattern(stem, at));
+            connection.bind_no_wait(queue, &exchange, &pattern(stem, at))?;
         }
         connection.sync()
     };
