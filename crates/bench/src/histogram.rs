@@ -1,10 +1,10 @@
 //! Latencies in logarithmic buckets: constant memory, and a bounded error of a value.
 //!
-//! Invariant: a value and the upper bound of its bucket differ by less than 1/64 of the value, from 0 ns to
+//! Invariant: a value and the upper bound of its bucket differ by at most 1/256 of the value, from 0 ns to
 //! `u64::MAX` ns; minimum and maximum are exact.
 
 /// Each power of two is cut into this many buckets.
-const STEPS: u64 = 64;
+const STEPS: u64 = 256;
 const STEPS_LOG2: u32 = STEPS.ilog2();
 const BUCKETS: usize = ((64 - STEPS_LOG2 as usize) + 1) * STEPS as usize;
 

@@ -10,7 +10,6 @@ use clap::Args;
 
 use crate::client::{Connection, Queue, Target};
 use crate::error::Result;
-use crate::histogram::Histogram;
 use crate::load::consumer::Consumer;
 use crate::load::leftovers::Leftovers;
 use crate::load::measure::{Load, Pacing, drain, run_load, sleep_while_running};
@@ -51,7 +50,7 @@ pub struct Options {
 #[derive(Default)]
 struct Deletions {
     bind_s: f64,
-    delete_ns: Histogram,
+    delete_ms: Vec<f64>,
 }
 
 pub fn run(target: &Target, pacing: &Pacing, options: &Options) -> Result<Outcome> {
@@ -86,8 +85,13 @@ pub fn run(target: &Target, pacing: &Pacing, options: &Options) -> Result<Outcom
     outcome.parameter("rate", options.rate);
     outcome.parameter("size", options.size);
     outcome.parameter("repeats", options.repeats);
-    outcome.figure("delete_ms_p50", deletions.delete_ns.quantile(0.5) as f64 / 1e6);
-    outcome.figure("delete_ms_max", deletions.delete_ns.max() as f64 / 1e6);
+    let mut delete_ms = deletions.delete_ms;
+    delete_ms.sort_by(f64::total_cmp);
+    outcome.figure(
+        "delete_ms_p50",
+        delete_ms.get((delete_ms.len().max(1) - 1) / 2).copied().unwrap_or(f64::NAN),
+    );
+    outcome.figure("delete_ms_max", delete_ms.last().copied().unwrap_or(f64::NAN));
     let bindings = f64::from(options.bindings) * f64::from(options.repeats);
     outcome.figure("bindings_per_s", bindings / deletions.bind_s.max(1e-9));
     outcome.latency("latency_before", &normal_ns);
@@ -118,7 +122,7 @@ fn delete_once(
     let began = Instant::now();
     run.phases[1].begin();
     connection.delete(&victim)?;
-    deletions.delete_ns.record(began.elapsed().as_nanos() as u64);
+    deletions.delete_ms.push(began.elapsed().as_secs_f64() * 1e3);
     sleep_while_running(run, AFTERMATH)?;
     run.phases[1].end();
     // Messages of this phase must have arrived before the next one begins, or they would not be counted.

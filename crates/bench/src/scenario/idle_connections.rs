@@ -55,10 +55,11 @@ pub fn run(target: &Target, options: &Options) -> Result<Outcome> {
 }
 
 fn open(target: &Target, count: usize) -> Result<Vec<Connection>> {
-    (0..count)
-        .map(|_| {
-            interrupt::check()?;
-            Connection::open(target)
-        })
-        .collect()
+    let open_one = |at| {
+        interrupt::check()?;
+        // The usual reason is the broker's own limit of open files: the number tells.
+        Connection::open(target)
+            .map_err(|error| Error::Input(format!("connection {} of {count}: {error}", at + 1)))
+    };
+    (0..count).map(open_one).collect()
 }
