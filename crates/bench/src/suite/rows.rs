@@ -117,28 +117,33 @@ pub fn all(with_others: bool) -> Vec<Row> {
             &[PAIRS, shown("pair_us_p99")],
             false,
         ),
-        row(
-            "delete 10,000 bindings",
-            Scenario::DeleteBindings(delete_bindings::Options {
-                bindings: 10_000,
-                exchange: delete_bindings::Kind::Direct,
-                rate: 2000,
-                size: 100,
-                repeats: 3,
-            }),
-            &[
-                shown("delete_ms_p50"),
-                shown("latency_during_us_p50"),
-                low("latency_during_us_p99", 50e3, 5e3),
-                shown("latency_during_us_max"),
-            ],
-            false,
-        ),
+        delete_row(),
     ];
     if with_others {
         rows.extend(others());
     }
     rows
+}
+
+fn delete_row() -> Row {
+    let options = delete_bindings::Options {
+        bindings: 10_000,
+        exchange: delete_bindings::Kind::Direct,
+        rate: 2000,
+        size: 100,
+        repeats: 3,
+    };
+    Row {
+        title: "delete 10,000 bindings",
+        scenario: Scenario::DeleteBindings(options),
+        figures: vec![
+            shown("delete_ms_p50"),
+            shown("latency_during_us_p50"),
+            low("latency_during_us_p99", 50e3, 5e3),
+            shown("latency_during_us_max"),
+        ],
+        has_limit: false,
+    }
 }
 
 fn others() -> Vec<Row> {
