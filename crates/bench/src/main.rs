@@ -1,2 +1,69 @@
-//! bench
-fn main() {}
+//! `bench`: a load generator for AMQP 0-9-1 brokers, seen from outside.
+//!
+//! Invariant: it knows nothing of any broker but the protocol and /proc; every run ends in bounded time, with exit
+//! code 1 and one clear line when something went wrong.
+
+mod arguments;
+mod client;
+mod clock;
+mod error;
+mod histogram;
+mod interrupt;
+mod limit;
+mod load;
+mod outcome;
+mod process;
+mod scenario;
+mod suite;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command, Common};
+use error::Result;
+use outcome::Outcome;
+use scenario::{Scenario, limit as limit_scenario};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if matches!(arguments.command, Command::LimitServe) {
+        return limit::serve().map(|()| ExitCode::SUCCESS);
+    }
+    interrupt::install();
+    let common = &arguments.common;
+    let pacing = common.pacing();
+    let outcomes = match &arguments.command {
+        Command::Scenario(Scenario::Throughput(options)) if options.with_limit => {
+            let (outcome, limit) = limit_scenario::compare_with_limit(&common.target()?, &pacing, options)?;
+            vec![outcome, limit]
+        }
+        Command::Scenario(scenario) => vec![scenario.run(&common.target()?, &pacing)?],
+        Command::Limit(options) => vec![limit_scenario::run(&common.any_target()?, &pacing, options)?],
+        Command::Suite(options) => return run_suite(common, &[common.target()?], options),
+        Command::Compare(options) => {
+            return run_suite(common, &options.targets(&common.any_target()?)?, &options.suite);
+        }
+        Command::LimitServe => Vec::new(),
+    };
+    let text = outcomes.iter().map(Outcome::table).collect::<Vec<_>>().join("\n");
+    common.show(&text, &outcomes)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_suite(common: &Common, targets: &[client::Target], options: &suite::Options) -> Result<ExitCode> {
+    let report = suite::run(targets, &common.pacing(), options)?;
+    common.show(&report.table(), &report.outcomes())?;
+    Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
