@@ -1,0 +1,158 @@
+//! Writes the first corpus of every target: `cargo run --example seeds` in this directory.
+
+use bytes::Bytes;
+use protocol::Method;
+use protocol::deliver::{put_ack, put_body, put_content_header, put_deliver, put_nack};
+use protocol::frame::{FrameKind, PROTOCOL_HEADER, put_frame, put_heartbeat};
+use protocol::publish::put_route;
+use std::fs;
+use types::properties::OwnedProperties;
+use types::{FieldTable, FieldValue};
+
+fn keep(target: &str, name: &str, bytes: &[u8]) {
+    let folder = format!("{}/corpus/{target}", env!("CARGO_MANIFEST_DIR"));
+    fs::create_dir_all(&folder).expect("the corpus folder can be made");
+    fs::write(format!("{folder}/{name}"), bytes).expect("the seed can be written");
+}
+
+fn table() -> FieldTable {
+    let inner: FieldTable = [("k", FieldValue::Void), ("n", FieldValue::I8(-3))].into_iter().collect();
+    [
+        ("bool", FieldValue::Bool(true)),
+        ("u8", FieldValue::U8(200)),
+        ("i16", FieldValue::I16(-300)),
+        ("u16", FieldValue::U16(60_000)),
+        ("i32", FieldValue::I32(-70_000)),
+        ("u32", FieldValue::U32(4_000_000_000)),
+        ("i64", FieldValue::I64(i64::MIN)),
+        ("f32", FieldValue::F32(1.5)),
+        ("f64", FieldValue::F64(-2.25)),
+        ("decimal", FieldValue::Decimal(2, 12_345)),
+        ("text", FieldValue::text("text")),
+        ("octets", FieldValue::Binary(Bytes::from_static(&[0, 255]))),
+        ("array", FieldValue::Array(vec![FieldValue::I32(1), FieldValue::Table(inner.clone())])),
+        ("time", FieldValue::Timestamp(1_700_000_000)),
+        ("table", FieldValue::Table(inner)),
+    ]
+    .into_iter()
+    .collect()
+}
+
+fn methods() -> Vec<Method> {
+    let (ticket, nowait) = (0, false);
+    let text = String::from;
+    vec![
+        Method::ConnectionStartOk {
+            client_properties: table(),
+            mechanism: text("PLAIN"),
+            response: Bytes::from_static(b"\0guest\0guest"),
+            locale: text("en_US"),
+        },
+        Method::ConnectionTuneOk { channel_max: 2047, frame_max: 131_072, heartbeat: 60 },
+        Method::ConnectionOpen { virtual_host: text("/") },
+        Method::ChannelOpen,
+        Method::ConnectionClose { reply_code: 200, reply_text: text("bye"), class_id: 0, method_id: 0 },
+        Method::ExchangeDeclare {
+            ticket,
+            exchange: text("e"),
+            kind: text("topic"),
+            passive: false,
+            durable: true,
+            auto_delete: false,
+            internal: false,
+            nowait,
+            arguments: table(),
+        },
+        Method::QueueDeclare {
+            ticket,
+            queue: text("q"),
+            passive: false,
+            durable: true,
+            exclusive: false,
+            auto_delete: false,
+            nowait,
+            arguments: table(),
+        },
+        Method::QueueBind {
+            ticket,
+            queue: text("q"),
+            exchange: text("e"),
+            routing_key: text("a.#"),
+            nowait,
+            arguments: FieldTable::new(),
+        },
+        Method::BasicConsume {
+            ticket,
+            queue: text("q"),
+            consumer_tag: text("t"),
+            no_local: false,
+            no_ack: true,
+            exclusive: false,
+            nowait,
+            arguments: FieldTable::new(),
+        },
+        Method::BasicQos { prefetch_size: 0, prefetch_count: 10, global: false },
+        Method::BasicAck { delivery_tag: 1, multiple: true },
+        Method::BasicNack { delivery_tag: 2, multiple: false, requeue: true },
+        Method::BasicReject { delivery_tag: 3, requeue: false },
+        Method::ConfirmSelect { nowait },
+        Method::TxCommit,
+    ]
+}
+
+fn publish(channel: u16, properties: &[u8], body: &[u8]) -> Vec<u8> {
+    let mut method = vec![0, 60, 0, 40, 0, 0];
+    put_route(&mut method, b"ex", b"key");
+    method.push(1);
+    let mut out = Vec::new();
+    put_frame(&mut out, FrameKind::Method, channel, &method);
+    put_content_header(&mut out, channel, properties, body.len() as u64);
+    put_body(&mut out, channel, body, 16);
+    out
+}
+
+fn main() {
+    let mut encoded = Vec::new();
+    table().encode(&mut encoded);
+    keep("table", "every-type", &encoded);
+    keep("table", "empty", &[0; 4]);
+
+    let mut start = PROTOCOL_HEADER.to_vec();
+    for (place, method) in methods().into_iter().enumerate() {
+        let mut frame = Vec::new();
+        method.put(&mut frame, u16::from(place > 2));
+        keep("method", method.name(), &frame[7..frame.len() - 1]);
+        keep("frame", method.name(), &frame);
+        if place < 3 {
+            start.extend_from_slice(&frame);
+        }
+    }
+    keep("handshake", "plain", &start);
+    keep("handshake", "header", &PROTOCOL_HEADER);
+
+    let short = |text: &str| Some(Box::<[u8]>::from(text.as_bytes()));
+    let full = OwnedProperties {
+        content_type: short("text/plain"),
+        headers: Some(table()),
+        delivery_mode: Some(2),
+        priority: Some(5),
+        correlation_id: short("c"),
+        expiration: short("1000"),
+        timestamp: Some(1),
+        user_id: short("guest"),
+        ..OwnedProperties::default()
+    };
+    keep("properties", "some", &full.encode());
+    keep("properties", "none", &[0, 0]);
+
+    keep("content", "empty", &publish(1, &[0, 0], b""));
+    keep("content", "one-frame", &publish(1, &[0x10, 0, 2], b"hello"));
+    keep("content", "frames", &publish(1, &full.encode(), b"hello, hello, hello"));
+
+    let mut out = Vec::new();
+    put_heartbeat(&mut out);
+    put_deliver(&mut out, 1, b"tag", 1, false, b"\x02ex\x03key");
+    put_ack(&mut out, 1, 1, false);
+    put_nack(&mut out, 1, 1, false, true);
+    keep("frame", "mixed", &out);
+}
