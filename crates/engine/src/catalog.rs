@@ -3,7 +3,7 @@
 //! Invariant: the picture that connections read is replaced as a whole after each change; a queue
 //! exists before a route can name it and refuses messages before its row is gone from the picture.
 
-use crate::broker::Broker;
+use crate::node::Broker;
 use arc_swap::{ArcSwap, Guard};
 use broker::catalog::{Catalog, Command, Event, Outcome};
 use parking_lot::Mutex;

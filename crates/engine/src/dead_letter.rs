@@ -1,7 +1,7 @@
 //! Dead letters: messages that left their queue, on the way to its dead-letter exchange.
 
-use crate::broker::Broker;
 use crate::clock;
+use crate::node::Broker;
 use crate::queue::{DeadLetterCopy, Queue};
 use broker::message::dead_letter;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ impl Broker {
             self.publish_internal(
                 &row.vhost,
                 exchange.as_str(),
-                &made.routing_keys,
+                &made.routing_key,
                 &made.properties,
                 record.body,
                 &made.cycle_queues,

@@ -3,8 +3,8 @@
 //! Invariant: one ordered index per exchange; a message is routed once, at or after its time, and is
 //! gone when its exchange is deleted.
 
-use crate::broker::Broker;
 use crate::clock;
+use crate::node::Broker;
 use broker::message::Chunk;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
@@ -48,7 +48,13 @@ impl Delayed {
 
 impl Broker {
     /// Holds a message of one record for `delay_ms`.
-    pub(crate) fn hold(&self, vhost: &VhostName, exchange: &ExchangeName, delay_ms: u64, message: Arc<Chunk>) {
+    pub(crate) fn hold(
+        &self,
+        vhost: &VhostName,
+        exchange: &ExchangeName,
+        delay_ms: u64,
+        message: Arc<Chunk>,
+    ) {
         let at_ms = clock::now_ms().saturating_add(delay_ms);
         let mut state = self.delayed().state.lock();
         state.sequence += 1;

@@ -4,7 +4,7 @@
 //! this thread. Work beyond a thread's share goes to the broker's runners, so that one busy queue does
 //! not keep a thread from its sockets.
 
-use crate::broker::Broker;
+use crate::node::Broker;
 use crate::outlet::Outlet;
 use crate::queue::{Queue, QueueCommand, TurnEnd};
 use std::cell::RefCell;

@@ -2,7 +2,7 @@
 //!
 //! Invariant: an exchange never keeps more than its length says; its history ends with it.
 
-use crate::broker::Broker;
+use crate::node::Broker;
 use broker::catalog::{Binding, Destination, ExchangeKind};
 use broker::message::Chunk;
 use parking_lot::Mutex;
@@ -48,20 +48,29 @@ impl Broker {
     /// Gives a new binding what its exchange remembers.
     pub(crate) fn recall(&self, vhost: &VhostName, binding: &Binding) {
         let key = (vhost.clone(), binding.source.clone());
-        let history: Vec<_> =
-            self.histories().by_exchange.lock().get(&key).map(|all| all.iter().cloned().collect()).unwrap_or_default();
+        let history: Vec<_> = self
+            .histories()
+            .by_exchange
+            .lock()
+            .get(&key)
+            .map(|all| all.iter().cloned().collect())
+            .unwrap_or_default();
         for message in history {
             match &binding.destination {
                 Destination::Queue(name) => {
-                    let id = self.catalog().vhost(vhost.as_str()).and_then(|v| v.queue(name.as_str())).map(|q| q.id);
+                    let id = self
+                        .catalog()
+                        .vhost(vhost.as_str())
+                        .and_then(|v| v.queue(name.as_str()))
+                        .map(|q| q.id);
                     if let Some(queue) = id.and_then(|id| self.queue(id)) {
                         self.enqueue_copy(&queue, message);
                     }
                 }
                 Destination::Exchange(name) => {
                     let record = message.record(0);
-                    let keys = [record.routing_key().to_vec()];
-                    self.publish_internal(vhost, name.as_str(), &keys, record.properties, record.body, &[]);
+                    let key = record.routing_key();
+                    self.publish_internal(vhost, name.as_str(), key, record.properties, record.body, &[]);
                 }
             }
         }

@@ -5,7 +5,6 @@
 //! Knows no frames and no sockets.
 
 pub mod alarm;
-pub mod broker;
 pub mod catalog;
 pub mod clock;
 mod dead_letter;
@@ -13,6 +12,7 @@ mod delayed;
 mod drive;
 mod history;
 pub mod metrics;
+pub mod node;
 pub mod outlet;
 pub mod publish;
 pub mod queue;
@@ -22,7 +22,7 @@ pub mod route;
 mod runner;
 mod timer;
 
-pub use broker::{Broker, BrokerConfig};
+pub use node::{Broker, BrokerConfig};
 pub use outlet::{Outlet, Taken};
 pub use publish::{PublishBatch, record_head};
 pub use queue::{Queue, QueueCommand};

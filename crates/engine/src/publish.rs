@@ -3,7 +3,7 @@
 //! Invariant: a queue gets its messages of the batch in the order they were published; the batch is
 //! flushed before anything else of its connection is done.
 
-use crate::broker::Broker;
+use crate::node::Broker;
 use crate::outlet::Outlet;
 use crate::queue::{Enqueue, Queue, QueueCommand, Ticket};
 use crate::route::Route;
@@ -196,18 +196,20 @@ fn parse_expiration(raw: &[u8]) -> Result<u32, AmqpError> {
     if text.starts_with('-') && unsigned.trim_start_matches('0') != "" {
         return Err(refuse(format!("{{value_negative,-{}}}", unsigned.trim_start_matches('0'))));
     }
-    unsigned.parse::<u32>().map_err(|_| refuse(format!("{{value_too_big,{}}}", unsigned.trim_start_matches('0'))))
+    unsigned
+        .parse::<u32>()
+        .map_err(|_| refuse(format!("{{value_too_big,{}}}", unsigned.trim_start_matches('0'))))
 }
 
 impl Broker {
     /// Publishes a message that the broker itself makes: dead letters, traces, the HTTP API. Goes to
-    /// every queue that any of `keys` leads to, except those named in `without`. Gives how many queues
-    /// got it; an exchange that does not exist gets nothing.
+    /// every queue it is routed to, except those named in `without`. Gives how many queues got it; an
+    /// exchange that does not exist gets nothing.
     pub fn publish_internal(
         &self,
         vhost: &VhostName,
         exchange: &str,
-        keys: &[Vec<u8>],
+        key: &[u8],
         properties: &[u8],
         body: &[u8],
         without: &[String],
@@ -217,24 +219,18 @@ impl Broker {
         let Some(source) = row.exchange(exchange) else { return 0 };
         let view = Properties::parse(properties).ok();
         let mut routes = broker::router::Routes::default();
-        for key in keys {
-            let random = crate::route::random();
-            let input = broker::router::RoutingInput { routing_key: key, properties: view.as_ref(), random };
-            broker::router::route(row, source, &input, &mut routes);
-        }
-        let first_key = keys.first().map_or(&[][..], Vec::as_slice);
-        let message = chunk_of_one(exchange, first_key, properties, body);
-        if let (Some(at), Some(view)) = (&routes.delayed, &view) {
-            let holder = row.exchange(at.as_str());
-            if let Some(delay_ms) = holder.and_then(|holder| broker::router::delay_ms(holder, view)) {
-                self.hold(vhost, at, delay_ms, message);
-                return 1;
-            }
+        let random = crate::route::random();
+        let input = broker::router::RoutingInput { routing_key: key, properties: view.as_ref(), random };
+        broker::router::route(row, source, &input, &mut routes);
+        let message = chunk_of_one(exchange, key, properties, body);
+        let delays = crate::route::delays(row, &routes, view.as_ref());
+        for (at, delay_ms) in &delays {
+            self.hold(vhost, at, *delay_ms, message.clone());
         }
         if !routes.recent_history.is_empty() {
             self.remember(vhost, &routes.recent_history, &message);
         }
-        self.enqueue_in(&routes.queues, &message, without)
+        delays.len() + self.enqueue_in(&routes.queues, &message, without)
     }
 
     fn enqueue_in(&self, ids: &[types::QueueId], message: &Arc<Chunk>, without: &[String]) -> usize {
@@ -275,34 +271,31 @@ impl Broker {
     }
 
     /// What a route asks for beyond appending to queues: direct replies, delays and histories.
-    /// True when the message goes to the route's queues as well.
-    pub fn publish_aside(&self, vhost: &VhostName, route: &Route, properties: &[u8], body: &[u8]) -> bool {
-        let message = of_one(route.wire.clone(), properties, body);
-        if let Some(outlet) = &route.reply {
-            if outlet.reply(&message.record(0)) {
-                crate::drive::touch(outlet);
-            }
-            return false;
+    pub fn publish_aside(&self, vhost: &VhostName, route: &Route, properties: &[u8], body: &[u8]) {
+        let message = Arc::new(of_one(route.wire.clone(), properties, body));
+        if let Some(outlet) = &route.reply
+            && outlet.reply(&message.record(0))
+        {
+            crate::drive::touch(outlet);
         }
-        if let Some((exchange, delay_ms)) = &route.delay {
-            self.hold(vhost, exchange, *delay_ms, Arc::new(message));
-            return false;
+        for (exchange, delay_ms) in &route.delays {
+            self.hold(vhost, exchange, *delay_ms, message.clone());
         }
         if !route.history.is_empty() {
-            self.remember(vhost, &route.history, &Arc::new(message));
+            self.remember(vhost, &route.history, &message);
         }
-        true
     }
 
     /// The firehose: a copy of what passes goes to `amq.rabbitmq.trace`.
     pub fn trace(&self, vhost: &VhostName, key: String, properties: Vec<u8>, body: &[u8]) {
         let exchange = ExchangeName::from("amq.rabbitmq.trace");
-        self.publish_internal(vhost, exchange.as_str(), &[key.into_bytes()], &properties, body, &[]);
+        self.publish_internal(vhost, exchange.as_str(), key.as_bytes(), &properties, body, &[]);
     }
 }
 
 fn of_one(wire: Arc<[u8]>, properties: &[u8], body: &[u8]) -> Chunk {
-    let head = Properties::parse(properties).ok().and_then(|view| record_head(&view).ok()).unwrap_or_default();
+    let head =
+        Properties::parse(properties).ok().and_then(|view| record_head(&view).ok()).unwrap_or_default();
     let mut builder = ChunkBuilder::default();
     builder.push(head, &wire, properties, body);
     builder.finish()

@@ -3,8 +3,8 @@
 //! Invariant: a remembered route is used only while the exchange's version and the session's rights
 //! are what they were when it was looked up.
 
-use crate::broker::Broker;
 use crate::metrics::Counter;
+use crate::node::Broker;
 use crate::outlet::Outlet;
 use crate::queue::Queue;
 use crate::registry::Session;
@@ -25,8 +25,8 @@ pub struct Route {
     pub queues: Vec<Arc<Queue>>,
     /// A direct reply-to consumer that gets it.
     pub reply: Option<Arc<dyn Outlet>>,
-    /// How long an `x-delayed-message` exchange holds it first.
-    pub delay: Option<(ExchangeName, u64)>,
+    /// `x-delayed-message` exchanges that hold a copy first, and for how many milliseconds.
+    pub delays: Vec<(ExchangeName, u64)>,
     /// Exchanges that remember it.
     pub history: Vec<ExchangeName>,
     /// Whether another message with the same exchange and key goes the same way.
@@ -37,12 +37,12 @@ pub struct Route {
 impl Route {
     /// Whether nobody gets the message.
     pub fn is_empty(&self) -> bool {
-        self.queues.is_empty() && self.reply.is_none() && self.delay.is_none()
+        self.queues.is_empty() && self.reply.is_none() && self.delays.is_empty()
     }
 
     /// Whether it only takes appending to queues.
     pub fn is_plain(&self) -> bool {
-        self.reply.is_none() && self.delay.is_none() && self.history.is_empty()
+        self.reply.is_none() && self.delays.is_empty() && self.history.is_empty()
     }
 
     /// Whether a queue of it was deleted since.
@@ -77,25 +77,19 @@ impl Broker {
         let mut routes = Routes::default();
         let input = RoutingInput { routing_key: key, properties, random: random() };
         router::route(vhost, exchange, &input, &mut routes);
-        let delay = match (&routes.delayed, properties) {
-            (Some(at), Some(properties)) => {
-                let holder = vhost.exchange(at.as_str());
-                let delay_ms = holder.and_then(|holder| router::delay_ms(holder, properties));
-                delay_ms.map(|delay_ms| (at.clone(), delay_ms))
-            }
-            _ => None,
-        };
+        let delays = delays(vhost, &routes, properties);
         let is_default = name.is_empty();
         let reply = (is_default && is_reply_name(key)).then(|| self.replies().find(key)).flatten();
         let queues: Vec<_> = routes.queues.iter().filter_map(|id| self.queue(*id)).collect();
-        // The default exchange has no version of its own: a route without a queue is looked up again.
-        let found = !is_default || !queues.is_empty();
+        // The default exchange has no version of its own: a route to a queue holds while the queue does,
+        // one without a queue is looked up again.
+        let cacheable = if is_default { !queues.is_empty() } else { routes.cacheable };
         Ok(Route {
             wire: wire.into(),
-            cacheable: routes.cacheable && found && reply.is_none() && delay.is_none(),
+            cacheable: cacheable && reply.is_none() && delays.is_empty(),
             queues,
             reply,
-            delay,
+            delays,
             history: routes.recent_history,
             exchange_version: exchange.version,
         })
@@ -122,6 +116,20 @@ impl Broker {
         add(&self.metrics().routed, routed);
         add(&self.metrics().received_confirm, if confirm { count } else { 0 });
     }
+}
+
+/// How long each delayed exchange on the way holds the message.
+pub(crate) fn delays(
+    vhost: &Vhost,
+    routes: &Routes,
+    properties: Option<&Properties<'_>>,
+) -> Vec<(ExchangeName, u64)> {
+    let Some(properties) = properties else { return Vec::new() };
+    let held = |name: &ExchangeName| {
+        let delay_ms = router::delay_ms(vhost.exchange(name.as_str())?, properties)?;
+        Some((name.clone(), delay_ms))
+    };
+    routes.delayed.iter().filter_map(held).collect()
 }
 
 fn may_publish<'a>(

@@ -3,7 +3,7 @@
 //! Invariant: a queue in the list has its running flag raised and is in no other list, so the list is
 //! never longer than there are queues.
 
-use crate::broker::Broker;
+use crate::node::Broker;
 use crate::queue::{Queue, TurnEnd};
 use parking_lot::Mutex;
 use std::collections::VecDeque;

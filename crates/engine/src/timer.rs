@@ -2,8 +2,8 @@
 //!
 //! Invariant: a deadline that was armed is ticked at most once, not before its time.
 
-use crate::broker::Broker;
 use crate::clock;
+use crate::node::Broker;
 use crate::queue::QueueCommand;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;

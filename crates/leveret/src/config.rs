@@ -146,7 +146,9 @@ impl Config {
             pick!(max_message_size).unwrap_or(types::limits::MESSAGE_SIZE_DEFAULT_BYTES);
         if message_size_max_bytes > types::limits::MESSAGE_SIZE_MAX_BYTES {
             let max = types::limits::MESSAGE_SIZE_MAX_BYTES;
-            return Err(format!("max-message-size is {message_size_max_bytes}: it must be at most {max} bytes"));
+            return Err(format!(
+                "max-message-size is {message_size_max_bytes}: it must be at most {max} bytes"
+            ));
         }
         let memory_high_watermark =
             pick!(memory_high_watermark).unwrap_or(types::limits::MEMORY_HIGH_WATERMARK);
@@ -207,11 +209,16 @@ fn tls_config(
     match (cert, key) {
         (Some(cert), Some(key)) => {
             if client_required && client_ca.is_none() {
-                return Err("tls-client-required is true: it needs tls-client-ca, the authority's file".into());
+                return Err(
+                    "tls-client-required is true: it needs tls-client-ca, the authority's file".into()
+                );
             }
             Ok(Some(TlsConfig { addr, cert, key, client_ca, client_required }))
         }
-        _ => Err("amqps-addr is set: it needs tls-cert and tls-key, files with the certificate and its key".into()),
+        _ => {
+            Err("amqps-addr is set: it needs tls-cert and tls-key, files with the certificate and its key"
+                .into())
+        }
     }
 }
 

@@ -146,8 +146,13 @@ fn start_log(config: &Config) -> Result<(), String> {
     let filter = EnvFilter::try_new(&config.log_level).map_err(|error| {
         format!("log-level is '{}': {error}; use error, warn, info, debug or trace", config.log_level)
     })?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr);
-    if config.log_json { log.json().init() } else { log.init() }
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr);
+    if config.log_json {
+        log.json().init()
+    } else {
+        log.init()
+    }
     Ok(())
 }
 

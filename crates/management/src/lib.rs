@@ -21,7 +21,11 @@ pub struct Management;
 
 impl Management {
     /// Starts it.
-    pub fn start(_broker: Arc<Broker>, _listener: TcpListener, _config: ManagementConfig) -> std::io::Result<Management> {
+    pub fn start(
+        _broker: Arc<Broker>,
+        _listener: TcpListener,
+        _config: ManagementConfig,
+    ) -> std::io::Result<Management> {
         Ok(Management)
     }
 

@@ -44,7 +44,9 @@ impl Authenticator {
             "AMQPLAIN" => parse_amqplain(attempt.response).map(|(name, password)| (name, Some(password))),
             "EXTERNAL" => attempt.certificate_name.clone().map(|name| (name, None)),
             other => {
-                return Err(AmqpError::command_invalid(format!("unknown authentication mechanism '{other}'")));
+                return Err(AmqpError::command_invalid(format!(
+                    "unknown authentication mechanism '{other}'"
+                )));
             }
         }
         .ok_or_else(|| refused("the response cannot be read"))?;
@@ -53,7 +55,8 @@ impl Authenticator {
             .get(name.as_str())
             .ok_or_else(|| refused(&format!("user '{name}' - invalid credentials")))?;
         if let Some(password) = password {
-            let good = user.password_hash.as_ref().is_some_and(|hash| broker::password::verify(hash, &password));
+            let good =
+                user.password_hash.as_ref().is_some_and(|hash| broker::password::verify(hash, &password));
             if !good {
                 return Err(refused(&format!("user '{name}' - invalid credentials")));
             }

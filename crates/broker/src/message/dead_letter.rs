@@ -39,8 +39,9 @@ impl DeathReason {
 pub struct DeadLetter {
     /// Properties with the deaths recorded.
     pub properties: Vec<u8>,
-    /// Keys to route with: the configured one, or the message's own and its CC and BCC keys.
-    pub routing_keys: Vec<Vec<u8>>,
+    /// The key to route with: the configured one or the message's own. CC keys are still in the headers
+    /// unless the configured one replaces them.
+    pub routing_key: Vec<u8>,
     /// Names of queues that would close a cycle and must not get it.
     pub cycle_queues: Vec<String>,
 }
@@ -75,21 +76,17 @@ pub fn dead_letter(
     let death = new_death(record, queue, reason, &cc, &properties, now_s);
     record_death(&mut headers, queue, reason, death);
     record_last(&mut headers, record, queue, reason);
-    let routing_keys = match &config.dead_letter_routing_key {
+    let routing_key = match &config.dead_letter_routing_key {
         Some(key) => {
             headers.remove("CC");
-            vec![key.as_bytes().to_vec()]
+            key.as_bytes().to_vec()
         }
-        None => {
-            let mut keys = vec![record.routing_key().to_vec()];
-            keys.extend(cc.iter().map(|key| key.to_vec()));
-            keys
-        }
+        None => record.routing_key().to_vec(),
     };
     let cycle_queues = cycle_queues(&headers, reason);
     properties.expiration = None;
     properties.headers = Some(headers);
-    DeadLetter { properties: properties.encode(), routing_keys, cycle_queues }
+    DeadLetter { properties: properties.encode(), routing_key, cycle_queues }
 }
 
 fn new_death(
@@ -233,10 +230,11 @@ mod tests {
             OwnedProperties { headers: Some([("CC", cc)].into_iter().collect()), ..Default::default() }
                 .encode();
         let own = dead_letter(&record(&sent), "q", DeathReason::MaxLength, &QueueConfig::default(), 1);
-        assert_eq!(own.routing_keys, [b"rk".to_vec(), b"other".to_vec()]);
+        assert_eq!(own.routing_key, b"rk");
+        assert!(headers(&own).get("CC").is_some());
         let config = QueueConfig { dead_letter_routing_key: Some("dead".into()), ..Default::default() };
         let keyed = dead_letter(&record(&sent), "q", DeathReason::MaxLength, &config, 1);
-        assert_eq!(keyed.routing_keys, [b"dead".to_vec()]);
+        assert_eq!(keyed.routing_key, b"dead");
         assert!(headers(&keyed).get("CC").is_none());
     }
 }

@@ -7,9 +7,9 @@
 use super::command::{AddConsumer, DeleteConditions, Enqueue, QueueCommand, Ticket};
 use super::log::Commit;
 use super::{ConsumerOutlet, Queue, QueueState};
-use crate::broker::Broker;
 use crate::clock;
 use crate::drive::touch;
+use crate::node::Broker;
 use crate::outlet::Outlet;
 use broker::message::{Chunk, DeathReason};
 use broker::queue::{Overflow, Picks};
@@ -360,7 +360,9 @@ fn conclude(state: &mut QueueState, commit: Commit, tickets: Vec<(Ticket, Vec<u6
     match commit {
         Commit::Now => tickets.into_iter().for_each(|(ticket, refused)| confirm(ticket, &refused)),
         Commit::At(position) => {
-            state.uncommitted.extend(tickets.into_iter().map(|(ticket, refused)| (position, ticket, refused)));
+            state
+                .uncommitted
+                .extend(tickets.into_iter().map(|(ticket, refused)| (position, ticket, refused)));
         }
     }
 }

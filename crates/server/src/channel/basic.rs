@@ -13,9 +13,9 @@ impl Channel {
         catalog.vhost(name.as_str()).ok_or_else(|| AmqpError::not_allowed(format!("vhost {name} not found")))
     }
 
-    pub(super) fn user_row(&self, catalog: &Catalog) -> Result<Arc<User>, AmqpError> {
+    pub(super) fn user_row<'a>(&self, catalog: &'a Catalog) -> Result<&'a Arc<User>, AmqpError> {
         let name = &self.session.user;
-        let user = catalog.users.get(name.as_str()).cloned();
+        let user = catalog.users.get(name.as_str());
         user.ok_or_else(|| AmqpError::access_refused(format!("user '{name}' does not exist any more")))
     }
 
@@ -34,8 +34,7 @@ impl Channel {
         let (done, gone) = oneshot::channel();
         let broker = self.port.port.broker.clone();
         broker.post(&queue, QueueCommand::Get { no_ack, outlet: self.outlet.clone(), done });
-        gone.await.map_err(|_| {
-            AmqpError::not_found(format!("no queue '{name}' in vhost '{}'", self.session.vhost))
-        })
+        gone.await
+            .map_err(|_| AmqpError::not_found(format!("no queue '{name}' in vhost '{}'", self.session.vhost)))
     }
 }

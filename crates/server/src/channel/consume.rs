@@ -1,7 +1,7 @@
 //! basic.consume, cancel and qos.
 
+use super::Channel;
 use super::port::ChannelConsumer;
-use super::{Channel, Mode};
 use broker::access::{self, Access, Resource};
 use broker::catalog::check_exclusive;
 use broker::queue::Consumer;
@@ -36,7 +36,7 @@ impl Channel {
         let catalog = broker.catalog();
         let vhost = self.vhost_row(&catalog)?;
         let user = self.user_row(&catalog)?;
-        access::check(vhost, &user, Access::Read, Resource::Queue(name))?;
+        access::check(vhost, user, Access::Read, Resource::Queue(name))?;
         self.open_queue(name)
     }
 
@@ -180,7 +180,12 @@ impl Channel {
         }
     }
 
-    pub(crate) fn qos(&mut self, prefetch_size: u32, prefetch_count: u16, global: bool) -> Result<(), AmqpError> {
+    pub(crate) fn qos(
+        &mut self,
+        prefetch_size: u32,
+        prefetch_count: u16,
+        global: bool,
+    ) -> Result<(), AmqpError> {
         if prefetch_size != 0 {
             return Err(AmqpError::not_implemented(format!("prefetch_size!=0 ({prefetch_size})")));
         }
@@ -195,10 +200,6 @@ impl Channel {
         self.note_facts();
         self.reply(Method::BasicQosOk);
         Ok(())
-    }
-
-    pub(crate) fn is_transactional(&self) -> bool {
-        matches!(self.mode, Mode::Transactional(_))
     }
 }
 

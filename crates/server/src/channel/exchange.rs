@@ -24,7 +24,7 @@ pub(super) fn stripped(name: &str) -> String {
 impl Channel {
     pub(super) fn check(&self, access: Access, resource: Resource<'_>) -> Result<(), AmqpError> {
         let catalog = self.broker().catalog();
-        access::check(self.vhost_row(&catalog)?, &self.user_row(&catalog)?, access, resource)
+        access::check(self.vhost_row(&catalog)?, self.user_row(&catalog)?, access, resource)
     }
 
     pub(crate) async fn declare_exchange(&mut self, declare: DeclareExchange) -> Result<(), AmqpError> {
@@ -32,9 +32,8 @@ impl Channel {
         if declare.passive {
             let catalog = self.broker().catalog();
             let vhost = self.vhost_row(&catalog)?;
-            let missing = || {
-                AmqpError::not_found(format!("no exchange '{name}' in vhost '{}'", self.session.vhost))
-            };
+            let missing =
+                || AmqpError::not_found(format!("no exchange '{name}' in vhost '{}'", self.session.vhost));
             return vhost.exchange(&name).map(|_| ()).ok_or_else(missing);
         }
         self.check(Access::Configure, Resource::Exchange(&name))?;
@@ -94,7 +93,7 @@ impl Channel {
         if !is_topic {
             return Ok(());
         }
-        access::check_topic(vhost, &self.user_row(&catalog)?, source, Access::Read, routing_key.as_bytes())
+        access::check_topic(vhost, self.user_row(&catalog)?, source, Access::Read, routing_key.as_bytes())
     }
 
     pub(super) async fn change_binding(&self, binding: Binding, bind: bool) -> Result<(), AmqpError> {

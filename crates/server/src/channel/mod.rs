@@ -61,6 +61,7 @@ pub(crate) struct Channel {
     /// Publishes of the current batch that the confirm machine does not know yet: how many, and to how
     /// many queues each.
     unregistered: Vec<(u64, u32)>,
+    published: u64,
     last_queue: String,
     prefetch: u16,
     reply_name: Option<String>,
@@ -83,6 +84,7 @@ impl Channel {
             routes: RouteCache::default(),
             last_publish: 0,
             unregistered: Vec::new(),
+            published: 0,
             last_queue: String::new(),
             prefetch: 0,
             reply_name: None,

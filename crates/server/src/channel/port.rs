@@ -186,7 +186,14 @@ impl ChannelPort {
     }
 
     /// Puts one message's frames into the outbox.
-    fn put_delivery(&self, out: &mut Outbox, tag: &[u8], delivery_tag: u64, delivery: &Delivery<'_>, counted: bool) {
+    fn put_delivery(
+        &self,
+        out: &mut Outbox,
+        tag: &[u8],
+        delivery_tag: u64,
+        delivery: &Delivery<'_>,
+        counted: bool,
+    ) {
         let record = &delivery.record;
         let redelivered = delivery.returns > 0;
         let frame_max = self.port.frame_max();
@@ -259,7 +266,8 @@ pub(crate) fn contains(bytes: &[u8], part: &[u8]) -> bool {
 /// The properties of a firehose message about `record`.
 pub(crate) fn trace_properties(record: &Record<'_>) -> OwnedProperties {
     let text = |bytes: &[u8]| FieldValue::LongString(bytes::Bytes::copy_from_slice(bytes));
-    let sent = Properties::parse(record.properties).ok().and_then(|view| view.to_owned().ok()).unwrap_or_default();
+    let sent =
+        Properties::parse(record.properties).ok().and_then(|view| view.to_owned().ok()).unwrap_or_default();
     let mut table = types::FieldTable::new();
     if let Some(headers) = sent.headers {
         table.insert("headers", FieldValue::Table(headers));
@@ -279,7 +287,13 @@ pub(crate) fn trace_properties(record: &Record<'_>) -> OwnedProperties {
 }
 
 impl Outlet for ChannelPort {
-    fn deliver(&self, queue: &Arc<Queue>, consumer: ConsumerId, no_ack: bool, deliveries: &Deliveries<'_>) -> Taken {
+    fn deliver(
+        &self,
+        queue: &Arc<Queue>,
+        consumer: ConsumerId,
+        no_ack: bool,
+        deliveries: &Deliveries<'_>,
+    ) -> Taken {
         let mut state = self.state.lock();
         let state = &mut *state;
         if state.closed {

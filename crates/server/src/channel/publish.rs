@@ -89,7 +89,11 @@ impl Publisher {
 impl Channel {
     /// Takes one publish; `large` is its buffer when its content came in several frames.
     #[inline]
-    pub(crate) fn publish(&mut self, publisher: &mut Publisher, incoming: &Incoming<'_>) -> Result<(), AmqpError> {
+    pub(crate) fn publish(
+        &mut self,
+        publisher: &mut Publisher,
+        incoming: &Incoming<'_>,
+    ) -> Result<(), AmqpError> {
         if incoming.immediate {
             return Err(AmqpError::not_implemented("immediate=true"));
         }
@@ -111,7 +115,11 @@ impl Channel {
 
     /// All the checks and ways that a publish like the one before it does not need.
     #[cold]
-    fn publish_slowly(&mut self, publisher: &mut Publisher, incoming: &Incoming<'_>) -> Result<(), AmqpError> {
+    fn publish_slowly(
+        &mut self,
+        publisher: &mut Publisher,
+        incoming: &Incoming<'_>,
+    ) -> Result<(), AmqpError> {
         let (mut head, with_keys) = publisher.inspect(self, incoming.properties)?;
         let rewritten = self.rewrite_reply_to(incoming.properties)?;
         let properties = rewritten.as_deref().unwrap_or(incoming.properties);
@@ -149,8 +157,8 @@ impl Channel {
             // Direct replies, delays and histories: what is before them in the batch goes first.
             self.hand_over(publisher);
             let vhost = &self.session.vhost;
-            let onward = self.broker().publish_aside(vhost, route, incoming.properties, incoming.body);
-            if !onward || route.queues.is_empty() {
+            self.broker().publish_aside(vhost, route, incoming.properties, incoming.body);
+            if route.queues.is_empty() {
                 publisher.routed += 1;
                 self.register(publisher, 0);
                 return;
@@ -160,7 +168,13 @@ impl Channel {
     }
 
     #[inline]
-    fn add(&mut self, publisher: &mut Publisher, route: &Arc<Route>, head: RecordHead, incoming: &Incoming<'_>) {
+    fn add(
+        &mut self,
+        publisher: &mut Publisher,
+        route: &Arc<Route>,
+        head: RecordHead,
+        incoming: &Incoming<'_>,
+    ) {
         publisher.routed += 1;
         let confirm = self.register(publisher, route.queues.len() as u32);
         let confirm = confirm.map(|number| (&self.outlet, number));
@@ -174,6 +188,7 @@ impl Channel {
     #[inline]
     fn register(&mut self, publisher: &mut Publisher, queues: u32) -> Option<u64> {
         publisher.count += 1;
+        self.published += 1;
         if !matches!(self.mode, Mode::Confirm) {
             return None;
         }
@@ -207,6 +222,7 @@ impl Channel {
 
     /// Tells the confirm machine of the batch's publishes, before any queue can commit them.
     pub(crate) fn register_batch(&mut self) {
+        self.facts.published.store(self.published, Ordering::Relaxed);
         if self.unregistered.is_empty() {
             return;
         }
@@ -290,11 +306,6 @@ impl Channel {
             )));
         }
         Ok(())
-    }
-
-    /// Counts for listings, once per batch.
-    pub(crate) fn count_published(&self, count: u64) {
-        self.facts.published.fetch_add(count, Ordering::Relaxed);
     }
 }
 

@@ -61,23 +61,25 @@ impl Channel {
     fn declare_reply_queue(&self, name: &str, nowait: bool) -> Result<(), AmqpError> {
         let exists = name == REPLY_QUEUE || self.broker().replies().find(name.as_bytes()).is_some();
         if !exists {
-            return Err(AmqpError::not_found(format!(
-                "no queue '{name}' in vhost '{}'",
-                self.session.vhost
-            )));
+            return Err(AmqpError::not_found(format!("no queue '{name}' in vhost '{}'", self.session.vhost)));
         }
         let ok = Method::QueueDeclareOk { queue: name.to_owned(), message_count: 0, consumer_count: 1 };
         self.reply_unless(nowait, ok);
         Ok(())
     }
 
-    async fn create_queue(&mut self, name: &mut String, declare: DeclareQueue) -> Result<Arc<Queue>, AmqpError> {
+    async fn create_queue(
+        &mut self,
+        name: &mut String,
+        declare: DeclareQueue,
+    ) -> Result<Arc<Queue>, AmqpError> {
         let server_named = name.is_empty();
         if server_named {
             *name = format!("amq.gen-{}", random_name());
         }
         self.check(Access::Configure, Resource::Queue(name))?;
-        if let Some(exchange) = declare.arguments.get("x-dead-letter-exchange").and_then(FieldValue::as_text) {
+        if let Some(exchange) = declare.arguments.get("x-dead-letter-exchange").and_then(FieldValue::as_text)
+        {
             self.check(Access::Read, Resource::Queue(name))?;
             self.check(Access::Write, Resource::Exchange(exchange))?;
         }
@@ -101,7 +103,11 @@ impl Channel {
         })
     }
 
-    pub(crate) async fn delete_queue(&mut self, name: &str, conditions: DeleteConditions) -> Result<u32, AmqpError> {
+    pub(crate) async fn delete_queue(
+        &mut self,
+        name: &str,
+        conditions: DeleteConditions,
+    ) -> Result<u32, AmqpError> {
         let name = self.queue_name(&stripped(name))?;
         self.check(Access::Configure, Resource::Queue(&name))?;
         let vhost = self.session.vhost.clone();

@@ -5,7 +5,7 @@
 
 use super::{Connection, Phase};
 use crate::channel::port::ChannelPort;
-use crate::channel::{Channel, Incoming, Publisher};
+use crate::channel::{Channel, Incoming};
 use crate::fault::Fault;
 use protocol::Method;
 use protocol::assembly::Content;
@@ -63,7 +63,13 @@ impl Connection {
         let place = |error| Fault::new(error, number, BASIC_PUBLISH);
         let channel = match self.channels.get_mut(usize::from(number)) {
             Some(Some(channel)) => channel,
-            _ => return Err(Fault::hard(AmqpError::channel_error("expected 'channel.open'"), number, BASIC_PUBLISH)),
+            _ => {
+                return Err(Fault::hard(
+                    AmqpError::channel_error("expected 'channel.open'"),
+                    number,
+                    BASIC_PUBLISH,
+                ));
+            }
         };
         if channel.closing {
             return Ok(());
@@ -336,12 +342,5 @@ impl Connection {
             method_id: fault.class_method.1,
         };
         close.put(self.port.out().frames(), number);
-    }
-}
-
-impl Publisher {
-    /// Whether there is nothing gathered.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.batch.is_empty()
     }
 }

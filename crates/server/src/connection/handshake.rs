@@ -370,8 +370,10 @@ pub(super) async fn refuse(port: &Port, refusal: Refusal) {
             // Long enough for the client to read it and answer.
             let mut input = Input { port, bytes: Vec::new() };
             let wait = Duration::from_millis(SILENT_CLOSE_DELAY_MS);
-            let _ = tokio::time::timeout(wait, async { while input.more().await && !is_close_ok(&input.bytes) {} })
-                .await;
+            let _ = tokio::time::timeout(wait, async {
+                while input.more().await && !is_close_ok(&input.bytes) {}
+            })
+            .await;
         }
         Refusal::Untold(error) => {
             tracing::warn!(%error, "connection refused without a word");

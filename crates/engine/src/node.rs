@@ -18,7 +18,7 @@ use broker::catalog::{Catalog, Command, Event, Outcome};
 use dashmap::DashMap;
 use std::sync::Arc;
 use tokio::sync::{Notify, oneshot};
-use types::{AmqpError, ConnectionId, QueueId};
+use types::{AmqpError, ConnectionId, QueueId, VhostName};
 
 /// What a broker is started with.
 #[derive(Clone, Debug)]
@@ -90,7 +90,24 @@ impl Broker {
 
     /// Changes the catalog.
     pub async fn change(&self, command: Command) -> Result<Outcome, AmqpError> {
-        self.store.propose(command).await
+        let tracing = match &command {
+            Command::SetTracing { vhost, .. } => Some(vhost.clone()),
+            _ => None,
+        };
+        let outcome = self.store.propose(command).await?;
+        if let Some(vhost) = tracing {
+            self.trace_queues_of(&vhost);
+        }
+        Ok(outcome)
+    }
+
+    /// Tells the queues of a vhost whether the firehose wants their deliveries.
+    fn trace_queues_of(&self, vhost: &VhostName) {
+        let catalog = self.catalog();
+        let Some(row) = catalog.vhost(vhost.as_str()) else { return };
+        for queue in row.queues.values().filter_map(|queue| self.queue(queue.id)) {
+            queue.set_traced(row.tracing);
+        }
     }
 
     /// The queue with an id.
@@ -150,6 +167,8 @@ impl Broker {
         for event in events {
             if let Event::QueueDeclared(row) = event {
                 let queue = Queue::new(row.clone(), Box::new(NullLog));
+                let vhost = row.vhost.as_str();
+                queue.set_traced(self.catalog().vhost(vhost).is_some_and(|vhost| vhost.tracing));
                 self.queues.insert(row.id, Arc::new(queue));
                 self.metrics.queues_created.add(1);
                 if let Some(expires_ms) = row.config.expires_ms {
