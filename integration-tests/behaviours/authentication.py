@@ -17,7 +17,7 @@ def _(t):
 
 @behaviour("auth.plain-with-authzid")
 def _(t):
-    return t.raw().handshake(response="someone\0guest\0guest")
+    return t.raw().handshake(response="someone\0guest\0guest", timeout=5)
 
 
 @behaviour("auth.wrong-password-with-capability")

@@ -14,14 +14,14 @@ def method(name, **args):
 def _(t):
     conn = t.conn()
     conn.send_raw(frame(FRAME_METHOD, 1, method("channel.open"), end=0))
-    return [conn.event(4), conn.event(4)]
+    return [conn.event(5), conn.event(5)]
 
 
 @behaviour("frame.wrong-end-marker-long-payload")
 def _(t):
     conn = t.conn()
     conn.send_raw(frame(FRAME_METHOD, 1, method("channel.open") + b"x" * 40, end=1))
-    return conn.event(4)
+    return conn.event(5)
 
 
 @behaviour("frame.oversized")
@@ -31,7 +31,7 @@ def _(t):
     chan.send("basic.publish", routing_key=t.name("q"))
     conn.send_raw(frame(FRAME_HEADER, 1, content_header({}, 200000)))
     conn.send_raw(frame(FRAME_BODY, 1, b"x" * 140000))
-    return conn.event(4)
+    return conn.event(5)
 
 
 @behaviour("frame.oversized-by-one")
@@ -39,7 +39,7 @@ def _(t):
     conn = t.conn(frame_max=4096)
     t.chan(conn)
     conn.send_raw(struct.pack(">BHI", FRAME_BODY, 1, 4096 - 7) + b"x" * 4089 + b"\xce")
-    return conn.event(4)
+    return conn.event(5)
 
 
 @behaviour("frame.exactly-frame-max")
@@ -55,7 +55,7 @@ def _(t):
 def _(t):
     conn = t.conn()
     conn.send_raw(frame(7, 0, b"abc"))
-    return conn.event(4)
+    return conn.event(5)
 
 
 @behaviour("frame.unknown-type-on-channel")
@@ -63,7 +63,7 @@ def _(t):
     conn = t.conn()
     t.chan(conn)
     conn.send_raw(frame(7, 1, b"abc"))
-    return conn.event(4)
+    return conn.event(5)
 
 
 @behaviour("frame.heartbeat-accepted")
@@ -85,14 +85,16 @@ def _(t):
 def _(t):
     conn = t.conn()
     conn.send_raw(frame(FRAME_HEARTBEAT, 5, b""))
-    return t.chan(conn).alive()
+    conn.send(1, "channel.open")
+    return conn.event(5)
 
 
 @behaviour("frame.heartbeat-with-payload")
 def _(t):
     conn = t.conn()
     conn.send_raw(frame(FRAME_HEARTBEAT, 0, b"abc"))
-    return t.chan(conn).alive()
+    conn.send(1, "channel.open")
+    return conn.event(5)
 
 
 @behaviour("frame.empty-method")
@@ -100,7 +102,7 @@ def _(t):
     conn = t.conn()
     t.chan(conn)
     conn.send_raw(frame(FRAME_METHOD, 1, b""))
-    return conn.event(4)
+    return conn.event(5)
 
 
 @behaviour("frame.unknown-method")
@@ -108,7 +110,7 @@ def _(t):
     conn = t.conn()
     t.chan(conn)
     conn.send_raw(frame(FRAME_METHOD, 1, struct.pack(">HH", 60, 999)))
-    return conn.event(4)
+    return conn.event(5)
 
 
 @behaviour("frame.unknown-class")
@@ -116,7 +118,7 @@ def _(t):
     conn = t.conn()
     t.chan(conn)
     conn.send_raw(frame(FRAME_METHOD, 1, struct.pack(">HH", 999, 10)))
-    return conn.event(4)
+    return conn.event(5)
 
 
 @behaviour("frame.method-cut-short")
@@ -124,7 +126,7 @@ def _(t):
     conn = t.conn()
     t.chan(conn)
     conn.send_raw(frame(FRAME_METHOD, 1, method("queue.declare", queue=t.name("q"))[:-3]))
-    return conn.event(4)
+    return conn.event(5)
 
 
 @behaviour("frame.method-with-trailing-bytes")
@@ -132,7 +134,7 @@ def _(t):
     conn = t.conn()
     t.chan(conn)
     conn.send_raw(frame(FRAME_METHOD, 1, method("basic.qos") + b"xx"))
-    return conn.event(4)
+    return conn.event(5)
 
 
 @behaviour("frame.server-method-from-client")
@@ -140,7 +142,7 @@ def _(t):
     conn = t.conn()
     t.chan(conn)
     conn.send(1, "queue.declare-ok", queue="x")
-    return conn.event(4)
+    return conn.event(5)
 
 
 @behaviour("frame.header-without-method")
@@ -148,7 +150,7 @@ def _(t):
     conn = t.conn()
     t.chan(conn)
     conn.send_raw(frame(FRAME_HEADER, 1, content_header({}, 1)))
-    return conn.event(4)
+    return conn.event(5)
 
 
 @behaviour("frame.body-without-header")
@@ -156,7 +158,7 @@ def _(t):
     conn = t.conn()
     t.chan(conn)
     conn.send_raw(frame(FRAME_BODY, 1, b"x"))
-    return conn.event(4)
+    return conn.event(5)
 
 
 @behaviour("frame.method-instead-of-header")
@@ -165,7 +167,7 @@ def _(t):
     t.chan(conn)
     conn.send(1, "basic.publish", routing_key=t.name("q"))
     conn.send(1, "basic.qos")
-    return conn.event(4)
+    return conn.event(5)
 
 
 @behaviour("frame.method-instead-of-body")
@@ -175,7 +177,7 @@ def _(t):
     conn.send(1, "basic.publish", routing_key=t.name("q"))
     conn.send_raw(frame(FRAME_HEADER, 1, content_header({}, 10)))
     conn.send(1, "basic.qos")
-    return conn.event(4)
+    return conn.event(5)
 
 
 @behaviour("frame.body-longer-than-announced")
@@ -196,7 +198,7 @@ def _(t):
     t.chan(conn)
     conn.send(1, "basic.publish", routing_key=t.name("q"))
     conn.send_raw(frame(FRAME_HEADER, 1, content_header({}, 1, class_id=50)))
-    return conn.event(4)
+    return conn.event(5)
 
 
 @behaviour("frame.header-with-short-properties")
@@ -248,7 +250,7 @@ def _(t):
 def _(t):
     conn = t.conn()
     conn.send(0, "queue.declare", queue=t.name("q"))
-    return conn.event(4)
+    return conn.event(5)
 
 
 @behaviour("frame.connection-method-on-channel-one")
@@ -256,7 +258,7 @@ def _(t):
     conn = t.conn()
     t.chan(conn)
     conn.send(1, "connection.close", code=200, text="bye")
-    return conn.event(4)
+    return conn.event(5)
 
 
 @behaviour("frame.body-frames-received-within-frame-max")

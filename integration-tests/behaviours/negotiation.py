@@ -53,10 +53,10 @@ for _name, _bytes in {
     def _(t, data=_bytes):
         conn = t.raw()
         conn.send_raw(data)
-        event = conn.event(4)
+        event = conn.event(5)
         if event.name == "connection.start":
             return "connection.start"
-        return [event, conn.event(4)] if event.name == "header" else event
+        return [event, conn.event(5)] if event.name == "header" else event
 
 
 @behaviour("header.in-pieces")
@@ -69,12 +69,12 @@ def _(t):
 
 @behaviour("tune.frame-max-below-minimum")
 def _(t):
-    return t.raw().handshake(frame_max=1024)
+    return t.raw().handshake(frame_max=1024, timeout=5)
 
 
 @behaviour("tune.frame-max-4095")
 def _(t):
-    return t.raw().handshake(frame_max=4095)
+    return t.raw().handshake(frame_max=4095, timeout=5)
 
 
 @behaviour("tune.frame-max-4096")
@@ -84,22 +84,22 @@ def _(t):
 
 @behaviour("tune.frame-max-zero")
 def _(t):
-    return t.raw().handshake(frame_max=0)
+    return t.raw().handshake(frame_max=0, timeout=5)
 
 
 @behaviour("tune.frame-max-above-offer")
 def _(t):
-    return t.raw().handshake(frame_max=1 << 20)
+    return t.raw().handshake(frame_max=1 << 20, timeout=5)
 
 
 @behaviour("tune.channel-max-above-offer")
 def _(t):
-    return t.raw().handshake(channel_max=5000)
+    return t.raw().handshake(channel_max=5000, timeout=5)
 
 
 @behaviour("tune.channel-max-zero")
 def _(t):
-    return t.raw().handshake(channel_max=0)
+    return t.raw().handshake(channel_max=0, timeout=5)
 
 
 @behaviour("tune.channel-max-two-third-channel")
@@ -150,7 +150,7 @@ def _(t):
     conn.send_raw(HEADER)
     conn.event()
     conn.send(0, "connection.tune-ok", channel_max=10, frame_max=131072, heartbeat=0)
-    return conn.event(4)
+    return conn.event(5)
 
 
 @behaviour("open.before-tune-ok")
@@ -159,14 +159,14 @@ def _(t):
     conn.send_raw(HEADER)
     conn.event()
     conn.send(0, "connection.open", vhost="/")
-    return conn.event(4)
+    return conn.event(5)
 
 
 @behaviour("open.second-open")
 def _(t):
     conn = t.conn()
     conn.send(0, "connection.open", vhost="/")
-    return conn.event(4)
+    return conn.event(5)
 
 
 @behaviour("open.second-start-ok")
@@ -174,7 +174,7 @@ def _(t):
     conn = t.conn()
     conn.send(0, "connection.start-ok", client_properties={}, mechanism="PLAIN",
               response="\0guest\0guest", locale="en_US")
-    return conn.event(4)
+    return conn.event(5)
 
 
 @behaviour("open.channel-before-open")
@@ -183,7 +183,7 @@ def _(t):
     conn.send_raw(HEADER)
     conn.event()
     conn.send(1, "channel.open")
-    return conn.event(4)
+    return conn.event(5)
 
 
 @behaviour("open.vhost-missing")
@@ -206,7 +206,7 @@ def _(t):
 def _(t):
     conn = t.conn()
     conn.send(0, "connection.close", code=200, text="bye")
-    return [conn.event(), conn.event()]
+    return [conn.event(), conn.event(1)]
 
 
 @behaviour("close.frames-after-close-ignored")
@@ -215,7 +215,7 @@ def _(t):
     chan = t.chan(conn)
     conn.send(0, "connection.close", code=200, text="bye")
     chan.send("queue.declare", queue=t.name("q"))
-    return [conn.event(), conn.event()]
+    return [conn.event(), conn.event(1)]
 
 
 @behaviour("close.by-http-api")

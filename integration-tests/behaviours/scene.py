@@ -158,7 +158,9 @@ class Scene:
         if conn is None:
             conn, number = self.conn(), 1
         chan = Chan(conn, number)
-        chan.open()
+        event = chan.open()
+        if event.name != "channel.open-ok":
+            raise RuntimeError(f"channel.open: {show(event, self.run_id)}")
         return chan
 
     def http(self, method, path, body=None, user="guest", password="guest"):

@@ -464,6 +464,8 @@ class Conn:
         return self.event(timeout)
 
     def close(self):
+        if self.sock.fileno() < 0:
+            return
         if not self.dead:
             self.send(0, "connection.close", code=200, text="bye")
             until = time.monotonic() + 1
