@@ -49,14 +49,14 @@ def _(t):
     return [bodies(got), chan.collect(2)]
 
 
-@behaviour("sac.get-refused")
+@behaviour("sac.get")
 def _(t):
     chan = sac(t)
     chan.publish("", t.name("q"))
     return chan.get(t.name("q"))
 
 
-@behaviour("sac.exclusive-consumer-refused")
+@behaviour("sac.exclusive-consumer")
 def _(t):
     return sac(t).consume(t.name("q"), exclusive=True)
 

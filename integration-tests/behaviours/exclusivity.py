@@ -23,6 +23,14 @@ for _name, _call in {
         return other.call(call[0], queue=t.name("q"), **call[1])
 
 
+@behaviour("exclusive.unbind-existing-binding")
+def _(t):
+    owner, other = locked(t)
+    owner.bind(t.name("q"), "amq.direct", t.name("k"))
+    return other.call("queue.unbind", queue=t.name("q"), exchange="amq.direct",
+                      routing_key=t.name("k"))
+
+
 @behaviour("exclusive.publish-allowed")
 def _(t):
     owner, other = locked(t)

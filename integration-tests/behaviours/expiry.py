@@ -7,8 +7,10 @@ from scene import behaviour
 @behaviour("ttl.queue")
 def _(t):
     chan = t.chan()
-    chan.declare(t.name("q"), {"x-message-ttl": 200})
+    chan.declare(t.name("q"), {"x-message-ttl": 1000})
+    chan.confirm()
     chan.publish("", t.name("q"))
+    chan.next()
     return [chan.depth(t.name("q")), chan.await_depth(t.name("q"), 0)]
 
 
@@ -16,7 +18,9 @@ def _(t):
 def _(t):
     chan = t.chan()
     chan.declare(t.name("q"))
-    chan.publish("", t.name("q"), props={"expiration": "200"})
+    chan.confirm()
+    chan.publish("", t.name("q"), props={"expiration": "1000"})
+    chan.next()
     return [chan.depth(t.name("q")), chan.await_depth(t.name("q"), 0)]
 
 

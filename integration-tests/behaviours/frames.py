@@ -34,12 +34,14 @@ def _(t):
     return conn.event(5)
 
 
-@behaviour("frame.oversized-by-one")
-def _(t):
-    conn = t.conn(frame_max=4096)
-    t.chan(conn)
-    conn.send_raw(struct.pack(">BHI", FRAME_BODY, 1, 4096 - 7) + b"x" * 4089 + b"\xce")
-    return conn.event(5)
+for _size in (4089, 4096, 4097):
+    @behaviour(f"frame.payload-{_size}-with-frame-max-4096")
+    def _(t, size=_size):
+        """A method frame too long for the frame size agreed on, by its header only."""
+        conn = t.conn(frame_max=4096)
+        t.chan(conn)
+        conn.send_raw(struct.pack(">BHI", FRAME_METHOD, 1, size) + b"\0" * size + b"\xce")
+        return conn.event(5)
 
 
 @behaviour("frame.exactly-frame-max")
@@ -125,7 +127,7 @@ def _(t):
 def _(t):
     conn = t.conn()
     t.chan(conn)
-    conn.send_raw(frame(FRAME_METHOD, 1, method("queue.declare", queue=t.name("q"))[:-3]))
+    conn.send_raw(frame(FRAME_METHOD, 1, method("queue.declare", queue="beh-never-made")[:-3]))
     return conn.event(5)
 
 

@@ -158,7 +158,7 @@ def _(t):
     return len(chan.get_all(t.name("q")))
 
 
-@behaviour("maxlen.priority-queue-drops-lowest-first")
+@behaviour("maxlen.priority-queue-which-goes")
 def _(t):
     chan = t.chan()
     chan.declare(t.name("q"), {"x-max-length": 2, "x-max-priority": 5})

@@ -260,4 +260,5 @@ def _(t):
     conn = t.conn(vhost=vhost)
     t.chan(conn)
     status, _ = t.http("DELETE", f"/vhosts/{vhost}")
-    return [status, conn.event(5)]
+    event = conn.event(5)  # its text is "… is down" or "… is deleted", whichever comes first
+    return [status, event.name, event.args.get("code")]

@@ -16,8 +16,17 @@ def policy(t, definition, apply_to="queues"):
 def _(t):
     chan = t.chan()
     chan.declare(t.name("q"))
+    status = policy(t, {"message-ttl": 50})
     chan.publish("", t.name("q"))
-    return [policy(t, {"message-ttl": 50}), chan.await_depth(t.name("q"), 0)]
+    return [status, chan.await_depth(t.name("q"), 0)]
+
+
+@behaviour("policy.message-ttl-on-older-messages")
+def _(t):
+    chan = t.chan()
+    chan.declare(t.name("q"))
+    chan.publish("", t.name("q"))
+    return [policy(t, {"message-ttl": 50}), chan.await_depth(t.name("q"), 0, 1)]
 
 
 @behaviour("policy.max-length-on-existing-queue")

@@ -69,10 +69,11 @@ def _(t):
 
 @behaviour("reply-to.mandatory-and-confirm")
 def _(t):
-    _, server, request = asked(t)
+    """Delivered, and what the server hears of it."""
+    requester, server, request = asked(t)
     server.confirm()
     server.publish("", request.props["reply_to"], "answer", mandatory=True)
-    return [server.next(), server.quiet(0.1)]
+    return [requester.next().body.decode(), server.next(), server.quiet(0.1)]
 
 
 @behaviour("reply-to.requester-gone-mandatory")
