@@ -2,7 +2,7 @@
 import hashlib
 
 from scene import behaviour
-from wire import V
+from wire import FRAME_BODY, FRAME_HEADER, V, content_header, frame
 
 
 def through(t, body, props=None, **options):
@@ -38,6 +38,22 @@ for _size in (1, 4087, 131064, 131065, 1 << 20, 5 << 20):
     def _(t, size=_size):
         body = bytes(range(256)) * (size // 256) + b"z" * (size % 256)
         return same(through(t, body), body)
+
+
+@behaviour("body.larger-than-128-mib")
+def _(t):
+    """One byte more than RabbitMQ's limit; the 4.x limit of 16 MiB refuses it sooner."""
+    chan, size = t.chan(), (128 << 20) + 1
+    chan.send("basic.publish", routing_key=t.name("q"))
+    chan.conn.send_raw(frame(FRAME_HEADER, 1, content_header({}, size)))
+    piece = b"x" * 131064
+    whole = frame(FRAME_BODY, 1, piece) * 8
+    for _ in range(size // len(piece) // 8):
+        chan.conn.send_raw(whole)
+    for left in range(size // len(piece) % 8):
+        chan.conn.send_raw(frame(FRAME_BODY, 1, piece))
+    chan.conn.send_raw(frame(FRAME_BODY, 1, b"x" * (size % len(piece))))
+    return chan.next()
 
 
 @behaviour("body.1-mib-with-4096-byte-frames")

@@ -11,7 +11,7 @@ from scene import BEHAVIOURS, Scene, show
 TOPICS = ["negotiation", "frames", "channels", "authentication", "permissions", "exchanges",
           "routing", "headers", "queues", "exclusivity", "arguments", "expiry", "limits",
           "deadletters", "consumers", "activity", "deliveries", "publishing", "transactions",
-          "replies", "contents", "quorum", "policies"]
+          "replies", "contents", "quorum", "policies", "plugins"]
 WORKERS = 8
 
 

@@ -226,8 +226,8 @@ class Scene:
 
 def show_text(value, run_id):
     value = value.replace("-" + run_id, "")
-    value = re.sub(r"amq\.gen-[\w-]{22}", "amq.gen-*", value)
-    value = re.sub(r"amq\.ctag-[\w-]{22}", "amq.ctag-*", value)
+    value = re.sub(r"amq\.gen-[\w-]+", "amq.gen-*", value)
+    value = re.sub(r"amq\.ctag-[\w-]+", "amq.ctag-*", value)
     value = re.sub(r"amq\.rabbitmq\.reply-to\.[^\s\"']+", "amq.rabbitmq.reply-to.*", value)
     value = re.sub(r"beh-user-[0-9a-f]{8}", "beh-user", value)
     return re.sub(r"<\d+\.\d+\.\d+>", "<pid>", value)
