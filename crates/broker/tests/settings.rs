@@ -214,7 +214,7 @@ fn a_users_rows_go_with_the_user() {
         write: ".*".into(),
         read: ".*".into(),
     };
-    assert_eq!(apply(&mut catalog, permission.clone()), [changed.clone()]);
+    assert_eq!(apply(&mut catalog, permission.clone()), std::slice::from_ref(&changed));
     assert_eq!(apply(&mut catalog, permission), []);
     for exchange in ["a", "b"] {
         let row = Command::SetTopicPermission {
@@ -224,11 +224,11 @@ fn a_users_rows_go_with_the_user() {
             write: ".*".into(),
             read: ".*".into(),
         };
-        assert_eq!(apply(&mut catalog, row), [changed.clone()]);
+        assert_eq!(apply(&mut catalog, row), std::slice::from_ref(&changed));
     }
     let one =
         Command::ClearTopicPermission { vhost: VHOST.into(), user: "u".into(), exchange: Some("a".into()) };
-    assert_eq!(apply(&mut catalog, one), [changed.clone()]);
+    assert_eq!(apply(&mut catalog, one), std::slice::from_ref(&changed));
     assert_eq!(catalog.vhost(VHOST).unwrap().topic_permissions.len(), 1);
     let limit = Command::SetUserLimit { user: "u".into(), limit: "max-channels".into(), value: 3 };
     assert_eq!(apply(&mut catalog, limit), [Event::UserChanged("u".into())]);
