@@ -148,20 +148,21 @@ pub(crate) fn unknown_type(word: &str) -> AmqpError {
     AmqpError::precondition_failed(format!("unknown exchange type '{word}'"))
 }
 
+const WORDS: [&str; 10] = [
+    "direct",
+    "fanout",
+    "headers",
+    "topic",
+    "x-consistent-hash",
+    "x-delayed-message",
+    "x-local-random",
+    "x-modulus-hash",
+    "x-random",
+    "x-recent-history",
+];
+
 /// Whether `word` names a type at all.
 pub(crate) fn is_known_type(word: &str) -> bool {
-    const WORDS: [&str; 10] = [
-        "direct",
-        "fanout",
-        "headers",
-        "topic",
-        "x-consistent-hash",
-        "x-delayed-message",
-        "x-local-random",
-        "x-modulus-hash",
-        "x-random",
-        "x-recent-history",
-    ];
     WORDS.contains(&word)
 }
 
@@ -209,5 +210,18 @@ fn delayed_type(arguments: &FieldTable) -> Result<ExchangeKind, AmqpError> {
             "Invalid argument, 'x-delayed-type' must be an existing exchange type",
         )),
         Some(word) => ExchangeKind::parse(word, arguments),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_known_word_is_a_type_with_that_word() {
+        let arguments: FieldTable = [("x-delayed-type", FieldValue::text("topic"))].into_iter().collect();
+        for word in WORDS {
+            assert_eq!(ExchangeKind::parse(word, &arguments).unwrap().as_str(), word);
+        }
     }
 }
