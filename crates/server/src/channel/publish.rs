@@ -3,7 +3,7 @@
 //! Invariant: publishes of a connection go into one batch in the order they came; whatever else the
 //! connection does, the batch is handed over first.
 
-use super::port::{contains, trace_properties};
+use super::port::{contains, trace_properties, without_bcc};
 use super::{Channel, Mode};
 use crate::channel::port::ChannelPort;
 use broker::message::{RECORD_HEAD_BYTES, Record, RecordHead};
@@ -12,7 +12,7 @@ use protocol::assembly::Content;
 use protocol::deliver;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use types::{AmqpError, Properties, ReplyCode};
+use types::{AmqpError, FieldValue, Properties, ReplyCode};
 
 /// What one publish brings.
 pub(crate) struct Incoming<'a> {
@@ -79,6 +79,9 @@ impl Publisher {
         let head = record_head(&view)?;
         let headers = view.headers_raw();
         let with_keys = headers.is_some_and(|raw| contains(raw, b"\x02CC") || contains(raw, b"\x03BCC"));
+        if with_keys {
+            check_more_keys(&view)?;
+        }
         self.last_properties.clear();
         self.last_properties.extend_from_slice(properties);
         (self.last_head, self.last_with_keys) = (head, with_keys);
@@ -120,10 +123,9 @@ impl Channel {
         publisher: &mut Publisher,
         incoming: &Incoming<'_>,
     ) -> Result<(), AmqpError> {
-        let (mut head, with_keys) = publisher.inspect(self, incoming.properties)?;
+        let (head, with_keys) = publisher.inspect(self, incoming.properties)?;
         let rewritten = self.rewrite_reply_to(incoming.properties)?;
         let properties = rewritten.as_deref().unwrap_or(incoming.properties);
-        head.ttl_ms = head.ttl_ms.or(publisher.last_head.ttl_ms);
         let incoming = &Incoming { properties, ..*incoming };
         if let Mode::Transactional(_) = self.mode {
             return self.publish_in_transaction(incoming);
@@ -149,7 +151,7 @@ impl Channel {
         head: RecordHead,
         incoming: &Incoming<'_>,
     ) {
-        if route.is_empty() {
+        if route.is_empty() && route.history.is_empty() {
             self.unroutable(publisher, incoming);
             return;
         }
@@ -158,6 +160,10 @@ impl Channel {
             self.hand_over(publisher);
             let vhost = &self.session.vhost;
             self.broker().publish_aside(vhost, route, incoming.properties, incoming.body);
+            if route.is_empty() {
+                self.unroutable(publisher, incoming);
+                return;
+            }
             if route.queues.is_empty() {
                 publisher.routed += 1;
                 self.register(publisher, 0);
@@ -211,8 +217,9 @@ impl Channel {
             let mut out = self.port.port.out();
             let frames = out.frames();
             let frame_max = self.port.port.frame_max();
+            let properties = without_bcc(incoming.properties);
             deliver::put_return(frames, self.number, ReplyCode::NoRoute, "NO_ROUTE", incoming.wire);
-            deliver::put_content_header(frames, self.number, incoming.properties, incoming.body.len() as u64);
+            deliver::put_content_header(frames, self.number, &properties, incoming.body.len() as u64);
             deliver::put_body(frames, self.number, incoming.body, frame_max);
         } else {
             metrics.unroutable_dropped.add(1);
@@ -307,6 +314,22 @@ impl Channel {
         }
         Ok(())
     }
+}
+
+/// `CC` and `BCC` have to be arrays.
+fn check_more_keys(properties: &Properties<'_>) -> Result<(), AmqpError> {
+    let headers = properties.headers().map_err(|error| AmqpError::syntax_error(error.reason))?;
+    for name in ["CC", "BCC"] {
+        match headers.get(name) {
+            None | Some(FieldValue::Array(_)) => {}
+            Some(other) => {
+                let kind = other.type_name();
+                let text = format!("invalid message: {{unacceptable_type_in_header,\"{name}\",{kind}}}");
+                return Err(AmqpError::precondition_failed(text));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Room that the assembly leaves for a record's head.
