@@ -58,9 +58,10 @@ async fn serve(
     tokio::spawn(broker.clone().run_timer());
     tokio::spawn(broker.clone().run_deletions());
     tokio::spawn(broker.clone().run_memory_watch());
-    tokio::spawn(server.clone().accept(listeners.amqp, None));
+    let cannot_accept = |error: std::io::Error| format!("connections cannot be accepted: {error}");
+    server.accept(listeners.amqp, None).map_err(cannot_accept)?;
     if let (Some(listener), Some(tls)) = (listeners.amqps, tls) {
-        tokio::spawn(server.clone().accept(listener, Some(tls)));
+        server.accept(listener, Some(tls)).map_err(cannot_accept)?;
     }
     let management = match listeners.http {
         Some(listener) => Some(
