@@ -12,7 +12,7 @@ use protocol::assembly::Content;
 use protocol::deliver;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use types::{AmqpError, Properties, ReplyCode};
+use types::{AmqpError, FieldValue, Properties, ReplyCode};
 
 /// What one publish brings.
 pub(crate) struct Incoming<'a> {
@@ -79,6 +79,9 @@ impl Publisher {
         let head = record_head(&view)?;
         let headers = view.headers_raw();
         let with_keys = headers.is_some_and(|raw| contains(raw, b"\x02CC") || contains(raw, b"\x03BCC"));
+        if with_keys {
+            check_more_keys(&view)?;
+        }
         self.last_properties.clear();
         self.last_properties.extend_from_slice(properties);
         (self.last_head, self.last_with_keys) = (head, with_keys);
@@ -149,7 +152,8 @@ impl Channel {
         head: RecordHead,
         incoming: &Incoming<'_>,
     ) {
-        if route.is_empty() {
+        let returned = incoming.mandatory && route.held_in_vain;
+        if returned || (route.is_empty() && route.history.is_empty()) {
             self.unroutable(publisher, incoming);
             return;
         }
@@ -158,6 +162,10 @@ impl Channel {
             self.hand_over(publisher);
             let vhost = &self.session.vhost;
             self.broker().publish_aside(vhost, route, incoming.properties, incoming.body);
+            if route.is_empty() {
+                self.unroutable(publisher, incoming);
+                return;
+            }
             if route.queues.is_empty() {
                 publisher.routed += 1;
                 self.register(publisher, 0);
@@ -307,6 +315,23 @@ impl Channel {
         }
         Ok(())
     }
+}
+
+/// Refuses `CC` and `BCC` headers that are no arrays.
+fn check_more_keys(properties: &Properties<'_>) -> Result<(), AmqpError> {
+    let headers = properties.headers().map_err(|error| AmqpError::syntax_error(error.reason))?;
+    for name in ["CC", "BCC"] {
+        match headers.get(name) {
+            None | Some(FieldValue::Array(_)) => {}
+            Some(other) => {
+                return Err(AmqpError::precondition_failed(format!(
+                    "invalid message: {{unacceptable_type_in_header,\"{name}\",{}}}",
+                    other.type_name()
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Room that the assembly leaves for a record's head.
