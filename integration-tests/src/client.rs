@@ -177,7 +177,8 @@ impl Channel {
         arguments: FieldTable,
     ) -> lapin::Result<()> {
         let options = QueueBindOptions::default();
-        soon("queue.bind-ok", self.queue_bind(queue.into(), exchange.into(), key.into(), options, arguments)).await
+        soon("queue.bind-ok", self.queue_bind(queue.into(), exchange.into(), key.into(), options, arguments))
+            .await
     }
 
     /// Declares a queue and binds it.

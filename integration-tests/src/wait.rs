@@ -12,7 +12,11 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 /// Looks again and again until `holds` gives true; fails the test after `limit`.
 #[track_caller]
-pub fn wait_for(limit: Duration, what: &str, mut holds: impl AsyncFnMut() -> bool) -> impl Future<Output = ()> {
+pub fn wait_for(
+    limit: Duration,
+    what: &str,
+    mut holds: impl AsyncFnMut() -> bool,
+) -> impl Future<Output = ()> {
     let place = std::panic::Location::caller();
     async move {
         let deadline = Instant::now() + limit;
