@@ -211,6 +211,16 @@ impl Channel {
         sent.expect("the broker takes the message")
     }
 
+    /// Publishes on a confirm channel what the broker refuses; gives its reply code and text.
+    pub async fn refused_publish(
+        &self,
+        exchange: &str,
+        key: &str,
+        properties: BasicProperties,
+    ) -> (u16, String) {
+        refusal(self.send(exchange, key, BasicPublishOptions::default(), b"refused", properties).await)
+    }
+
     /// Publishes, in any way.
     pub async fn send(
         &self,

@@ -89,8 +89,7 @@ fn a_deleted_exchange_is_unknown_to_publishers_at_once() {
         channel.publish("d", "k", "m").await;
         let deleted = channel.exchange_delete("d".into(), ExchangeDeleteOptions::default());
         deleted.await.expect("exchange.delete-ok");
-        channel.publish("d", "k", "lost").await;
-        let refused = refusal(channel.look("q").await);
+        let refused = client.confirm_channel().await.refused_publish("d", "k", Default::default()).await;
         assert_eq!(refused, (404, "NOT_FOUND - no exchange 'd' in vhost '/'".to_owned()));
         // The same name again has no bindings of the first.
         let channel = client.channel().await;

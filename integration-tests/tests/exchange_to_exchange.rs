@@ -86,8 +86,7 @@ fn an_internal_exchange_is_fed_only_by_others() {
         channel.bound_queue("q", "inner", "").await;
         channel.publish("outer", "", "m").await;
         assert_eq!(channel.bodies("q").await, ["m"]);
-        channel.publish("inner", "", "refused").await;
-        let refused = refusal(channel.look("q").await);
+        let refused = client.confirm_channel().await.refused_publish("inner", "", Default::default()).await;
         assert_eq!(
             refused,
             (403, "ACCESS_REFUSED - cannot publish to internal exchange 'inner' in vhost '/'".to_owned())

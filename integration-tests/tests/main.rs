@@ -3,6 +3,8 @@
 mod alternate;
 mod auto_delete;
 mod cc_bcc;
+mod consumer_priority;
+mod dead_letter;
 mod delayed;
 mod exchange_direct;
 mod exchange_extra;
@@ -13,5 +15,8 @@ mod exchange_topic;
 mod exclusive;
 mod expires;
 mod max_length;
+mod prefetch;
+mod priority;
 mod queue_declare;
+mod single_active_consumer;
 mod ttl;

@@ -202,7 +202,7 @@ impl Broker {
                 }
                 Event::Bound { vhost, binding } => self.recall(&vhost, &binding),
                 Event::UserDeleted(user) => {
-                    let reason = format!("user '{user}' was deleted");
+                    let reason = format!("user '{user}' is deleted");
                     self.connections.close_where(&reason, |connection| *connection.user() == user);
                 }
                 Event::VhostDeleted(vhost) => {

@@ -181,7 +181,10 @@ pub fn record_head(properties: &Properties<'_>) -> Result<RecordHead, AmqpError>
     })
 }
 
-fn parse_expiration(raw: &[u8]) -> Result<u32, AmqpError> {
+/// Ten years, as in RabbitMQ.
+const EXPIRATION_MAX_MS: u64 = 315_360_000_000;
+
+fn parse_expiration(raw: &[u8]) -> Result<u64, AmqpError> {
     let text = String::from_utf8_lossy(raw);
     let refuse = |why: String| AmqpError::precondition_failed(format!("invalid expiration '{text}': {why}"));
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(&text);
@@ -196,9 +199,8 @@ fn parse_expiration(raw: &[u8]) -> Result<u32, AmqpError> {
     if text.starts_with('-') && unsigned.trim_start_matches('0') != "" {
         return Err(refuse(format!("{{value_negative,-{}}}", unsigned.trim_start_matches('0'))));
     }
-    unsigned
-        .parse::<u32>()
-        .map_err(|_| refuse(format!("{{value_too_big,{}}}", unsigned.trim_start_matches('0'))))
+    let value = unsigned.parse::<u64>().ok().filter(|value| *value <= EXPIRATION_MAX_MS);
+    value.ok_or_else(|| refuse(format!("{{value_too_large,{}}}", unsigned.trim_start_matches('0'))))
 }
 
 impl Broker {
@@ -321,12 +323,13 @@ mod tests {
         let table = [
             ("0", Ok(0)),
             ("60000", Ok(60_000)),
-            ("4294967295", Ok(u32::MAX)),
+            ("4294967296", Ok(1 << 32)),
+            ("+5", Ok(5)),
             ("", Err("invalid expiration '': no_integer")),
             ("abc", Err("invalid expiration 'abc': no_integer")),
             ("10s", Err("invalid expiration '10s': {leftover_string,\"s\"}")),
             ("-1", Err("invalid expiration '-1': {value_negative,-1}")),
-            ("4294967296", Err("invalid expiration '4294967296': {value_too_big,4294967296}")),
+            ("315360000001", Err("invalid expiration '315360000001': {value_too_large,315360000001}")),
         ];
         for (text, expected) in table {
             let got = parse_expiration(text.as_bytes()).map_err(|error| error.explanation);

@@ -74,8 +74,9 @@ impl<'a> PublishHead<'a> {
 /// 502 for a method whose fields do not fill its payload exactly, in RabbitMQ's words.
 #[cold]
 pub(crate) fn undecodable(payload: &[u8]) -> AmqpError {
+    // RabbitMQ calls it a frame error, not a syntax error.
     let fields = payload.get(4..).unwrap_or_default();
-    AmqpError::syntax_error(format!("cannot decode {}", Binary(fields.get(..16).unwrap_or(fields))))
+    AmqpError::frame_error(format!("cannot decode {}", Binary(fields.get(..16).unwrap_or(fields))))
 }
 
 /// The payload of a content header frame.
@@ -244,7 +245,7 @@ mod tests {
         }
         let long = [&payload[..], &[0]].concat();
         let error = PublishHead::parse(&long).unwrap_err();
-        assert_eq!(error.reply_text(), "SYNTAX_ERROR - cannot decode <<0,0,2,101,120,2,255,0,2,0>>");
+        assert_eq!(error.reply_text(), "FRAME_ERROR - cannot decode <<0,0,2,101,120,2,255,0,2,0>>");
     }
 
     #[test]

@@ -244,12 +244,6 @@ impl Port {
         }
     }
 
-    /// Whether nothing waits to be written.
-    pub(crate) fn is_drained(&self) -> bool {
-        let out = self.out.lock();
-        out.closed || (out.bytes() == 0 && !out.writing)
-    }
-
     /// Drops what waits; the socket is gone.
     pub(crate) fn close(&self) {
         self.out.lock().close();

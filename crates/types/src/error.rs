@@ -6,6 +6,9 @@
 use crate::ReplyCode;
 use std::fmt;
 
+/// Ends a reply text that was cut, as in RabbitMQ.
+const ELLIPSIS: &str = "...";
+
 /// How much of the client's session an error ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
@@ -34,11 +37,12 @@ impl AmqpError {
     pub fn reply_text(&self) -> String {
         let mut text = format!("{} - {}", self.code.name(), self.explanation);
         if text.len() > crate::limits::SHORT_STRING_BYTES_MAX {
-            let mut end = crate::limits::SHORT_STRING_BYTES_MAX;
+            let mut end = crate::limits::SHORT_STRING_BYTES_MAX - ELLIPSIS.len();
             while !text.is_char_boundary(end) {
                 end -= 1;
             }
             text.truncate(end);
+            text.push_str(ELLIPSIS);
         }
         text
     }
@@ -102,7 +106,7 @@ mod tests {
     fn reply_text_is_cut_at_a_character() {
         let error = AmqpError::not_found("é".repeat(300));
         let text = error.reply_text();
-        assert!(text.len() <= 255 && text.len() >= 253);
+        assert!(text.len() <= 255 && text.len() >= 253 && text.ends_with("..."));
         assert!(text.starts_with("NOT_FOUND - é"));
         assert_eq!(error.reach(), Reach::Channel);
         assert_eq!(AmqpError::not_allowed("x").reach(), Reach::Connection);

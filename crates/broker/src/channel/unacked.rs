@@ -18,6 +18,12 @@ pub struct Held {
     pub index: u64,
 }
 
+impl Held {
+    fn is_got(&self) -> bool {
+        self.consumer == ConsumerId::default()
+    }
+}
+
 /// Deliveries settled together that belong to one queue and consumer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettledGroup {
@@ -47,11 +53,13 @@ pub struct Unacked {
     base: u64,
     entries: VecDeque<Option<Held>>,
     count: usize,
+    /// Of those, held by basic.get.
+    got: usize,
 }
 
 impl Default for Unacked {
     fn default() -> Unacked {
-        Unacked { base: 1, entries: VecDeque::new(), count: 0 }
+        Unacked { base: 1, entries: VecDeque::new(), count: 0, got: 0 }
     }
 }
 
@@ -72,11 +80,23 @@ impl Unacked {
         self.count
     }
 
+    /// How many of them consumers hold; what basic.get took does not count for prefetch.
+    pub fn consumer_count(&self) -> usize {
+        self.count - self.got
+    }
+
+    fn leave(&mut self, held: Held) -> Held {
+        self.count -= 1;
+        self.got -= usize::from(held.is_got());
+        held
+    }
+
     /// Notes a delivery that has to be settled.
     #[inline]
     pub fn hold(&mut self, held: Held) {
         self.entries.push_back(Some(held));
         self.count += 1;
+        self.got += usize::from(held.is_got());
     }
 
     /// Passes over the tags of `count` deliveries that need no settling.
@@ -114,6 +134,7 @@ impl Unacked {
                 && entry.replace(held).is_none()
             {
                 self.count += 1;
+                self.got += usize::from(held.is_got());
             }
         }
     }
@@ -128,11 +149,12 @@ impl Unacked {
             let at = tag.checked_sub(self.base).ok_or(UnknownTag(tag))?;
             let entry = self.entries.get_mut(at as usize).ok_or(UnknownTag(tag))?;
             let held = entry.take().ok_or(UnknownTag(tag))?;
-            self.count -= 1;
-            each(tag, held);
+            each(tag, self.leave(held));
         } else {
             let all = tag == 0;
-            if !all && (tag < self.base || tag >= self.next_tag()) {
+            // As in RabbitMQ the tag itself has to be unsettled, not only some before it.
+            let known = |tag: u64| self.entries.get(tag.checked_sub(self.base)? as usize)?.as_ref();
+            if !all && known(tag).is_none() {
                 return Err(UnknownTag(tag));
             }
             let until = if all { self.next_tag() } else { tag + 1 };
@@ -140,8 +162,7 @@ impl Unacked {
                 let Some(entry) = self.entries.pop_front() else { break };
                 self.base += 1;
                 if let Some(held) = entry {
-                    self.count -= 1;
-                    each(self.base - 1, held);
+                    each(self.base - 1, self.leave(held));
                 }
             }
         }

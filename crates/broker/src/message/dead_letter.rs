@@ -73,9 +73,10 @@ pub fn dead_letter(
         Properties::parse(record.properties).ok().and_then(|view| view.to_owned().ok()).unwrap_or_default();
     let mut headers = properties.headers.take().unwrap_or_default();
     let cc = texts(&headers, "CC");
+    let is_first = headers.get("x-death").is_none();
     let death = new_death(record, queue, reason, &cc, &properties, now_s);
     record_death(&mut headers, queue, reason, death);
-    record_last(&mut headers, record, queue, reason);
+    record_last(&mut headers, record, queue, reason, is_first);
     let routing_key = match &config.dead_letter_routing_key {
         Some(key) => {
             headers.remove("CC");
@@ -137,13 +138,18 @@ fn record_death(headers: &mut FieldTable, queue: &str, reason: DeathReason, mut 
     headers.insert("x-death", FieldValue::Array(deaths));
 }
 
-fn record_last(headers: &mut FieldTable, record: &Record<'_>, queue: &str, reason: DeathReason) {
+fn record_last(
+    headers: &mut FieldTable,
+    record: &Record<'_>,
+    queue: &str,
+    reason: DeathReason,
+    is_first: bool,
+) {
     let facts = [
         ("reason", FieldValue::text(reason.as_str())),
         ("queue", FieldValue::text(queue)),
         ("exchange", text_of(record.exchange())),
     ];
-    let is_first = headers.get("x-first-death-reason").is_none();
     for (name, value) in facts {
         if is_first {
             headers.insert(&format!("x-first-death-{name}"), value.clone());

@@ -15,6 +15,8 @@ pub const RECORD_HEAD_BYTES: usize = 16;
 
 const NO_TTL: u32 = u32::MAX;
 const PERSISTENT: u8 = 1;
+/// The time to live is in seconds, since it does not fit in milliseconds.
+const TTL_IN_SECONDS: u8 = 2;
 
 /// What the broker needs to know of a message without looking into its properties.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -24,7 +26,7 @@ pub struct RecordHead {
     /// Length of the properties.
     pub properties_bytes: u32,
     /// The message's own time to live.
-    pub ttl_ms: Option<u32>,
+    pub ttl_ms: Option<u64>,
     /// Which of the chunk's routes it was published with.
     pub route: u16,
     /// Delivery mode 2.
@@ -45,10 +47,15 @@ impl RecordHead {
         let mut head = [0; RECORD_HEAD_BYTES];
         head[0..4].copy_from_slice(&self.body_bytes.to_le_bytes());
         head[4..8].copy_from_slice(&self.properties_bytes.to_le_bytes());
-        let ttl = self.ttl_ms.map_or(NO_TTL, |ttl| ttl.min(NO_TTL - 1));
+        let in_seconds = self.ttl_ms.is_some_and(|ttl| ttl >= u64::from(NO_TTL));
+        let ttl = match self.ttl_ms {
+            None => NO_TTL,
+            Some(ttl) if in_seconds => (ttl / 1000).min(u64::from(NO_TTL - 1)) as u32,
+            Some(ttl) => ttl as u32,
+        };
         head[8..12].copy_from_slice(&ttl.to_le_bytes());
         head[12..14].copy_from_slice(&self.route.to_le_bytes());
-        head[14] = if self.persistent { PERSISTENT } else { 0 };
+        head[14] = if self.persistent { PERSISTENT } else { 0 } | if in_seconds { TTL_IN_SECONDS } else { 0 };
         head[15] = self.priority;
         head
     }
@@ -58,10 +65,11 @@ impl RecordHead {
     pub fn decode(head: &[u8; RECORD_HEAD_BYTES]) -> RecordHead {
         let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let ttl = word(8);
+        let unit = if head[14] & TTL_IN_SECONDS != 0 { 1000 } else { 1 };
         RecordHead {
             body_bytes: word(0),
             properties_bytes: word(4),
-            ttl_ms: (ttl != NO_TTL).then_some(ttl),
+            ttl_ms: (ttl != NO_TTL).then_some(u64::from(ttl) * unit),
             route: u16::from_le_bytes([head[12], head[13]]),
             persistent: head[14] & PERSISTENT != 0,
             priority: head[15],
@@ -116,8 +124,8 @@ mod tests {
         };
         assert_eq!(RecordHead::decode(&head.encode()), head);
         assert_eq!(RecordHead::decode(&RecordHead::default().encode()), RecordHead::default());
-        let long = RecordHead { ttl_ms: Some(u32::MAX), ..head };
-        assert_eq!(RecordHead::decode(&long.encode()).ttl_ms, Some(u32::MAX - 1));
+        let long = RecordHead { ttl_ms: Some(315_360_000_000), ..head };
+        assert_eq!(RecordHead::decode(&long.encode()), long);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Invariant: an offer takes nothing; only what its consumer took leaves the ready messages. Several
 //! consumers with credit get neighbouring messages in turn, as RabbitMQ serves them.
 
+use super::consumers::Eligible;
 use super::index_set::Range;
 use super::machine::QueueMachine;
 use super::tail::Tail;
@@ -96,42 +97,46 @@ impl QueueMachine {
         let eligible = self.consumers.eligible(self.state.config.single_active_consumer);
         match eligible.as_slice() {
             [] => Vec::new(),
-            [(consumer, no_ack, credit)] => {
-                let ranges = self.ready.front((*credit).min(OFFER_COUNT_MAX));
-                vec![Offer { consumer: *consumer, no_ack: *no_ack, ranges }]
+            [only] => {
+                let ranges = self.ready.front(only.credit.min(OFFER_COUNT_MAX));
+                vec![Offer { consumer: only.id, no_ack: only.no_ack, ranges }]
             }
             many => self.share(many),
         }
     }
 
-    /// Deals the next messages out, one each in turn.
-    fn share(&self, eligible: &[(ConsumerId, bool, u64)]) -> Vec<Offer> {
-        let mut offers: Vec<(Offer, u64)> = eligible
-            .iter()
-            .map(|(consumer, no_ack, credit)| {
-                (Offer { consumer: *consumer, no_ack: *no_ack, ranges: Vec::new() }, *credit)
-            })
-            .collect();
+    /// Deals the next messages out, one each in turn. Consumers on different channels get theirs in one
+    /// go; where channels are shared the offers are in the messages' order, since a channel keeps it.
+    fn share(&self, eligible: &[Eligible]) -> Vec<Offer> {
+        let mut lanes: Vec<u64> = eligible.iter().map(|consumer| consumer.lane).collect();
+        lanes.sort_unstable();
+        let shared = lanes.windows(2).any(|pair| pair[0] == pair[1]);
+        let mut credits: Vec<u64> = eligible.iter().map(|consumer| consumer.credit).collect();
+        let offer =
+            |consumer: &Eligible, ranges| Offer { consumer: consumer.id, no_ack: consumer.no_ack, ranges };
+        let mut offers: Vec<Offer> = if shared {
+            Vec::new()
+        } else {
+            eligible.iter().map(|consumer| offer(consumer, Vec::new())).collect()
+        };
         let front = self.ready.front(QUEUE_SHARE_COUNT_MAX as u64);
         let mut turn = 0;
-        'messages: for index in front.into_iter().flat_map(|(start, end)| start..end) {
-            let mut passed = 0;
-            while offers[turn].1 == 0 {
-                turn = (turn + 1) % offers.len();
-                passed += 1;
-                if passed == offers.len() {
-                    break 'messages;
-                }
+        for index in front.into_iter().flat_map(|(start, end)| start..end) {
+            let order = (turn..eligible.len()).chain(0..turn);
+            let Some(next) = order.into_iter().find(|at| credits[*at] > 0) else { break };
+            credits[next] -= 1;
+            turn = (next + 1) % eligible.len();
+            if shared {
+                offers.push(offer(&eligible[next], vec![(index, index + 1)]));
+                continue;
             }
-            let (offer, credit) = &mut offers[turn];
-            *credit -= 1;
-            match offer.ranges.last_mut() {
+            match offers[next].ranges.last_mut() {
                 Some(last) if last.1 == index => last.1 += 1,
-                _ => offer.ranges.push((index, index + 1)),
+                _ => offers[next].ranges.push((index, index + 1)),
             }
-            turn = (turn + 1) % offers.len();
         }
-        offers.into_iter().map(|(offer, _)| offer).filter(|offer| !offer.ranges.is_empty()).collect()
+        offers.retain(|offer| !offer.ranges.is_empty());
+        offers
     }
 
     /// The messages of `ranges`.

@@ -1,7 +1,7 @@
 //! A queue's consumers: who may get the next message.
 //!
-//! Invariant: ordered by priority, then by registration. With a single active consumer only the
-//! first one is served; an exclusive consumer is alone. Volatile: nothing here is logged.
+//! Invariant: ordered by priority, then by registration. With a single active consumer only that one is
+//! served, and it stays the one until it leaves; an exclusive consumer is alone. Volatile: nothing here is logged.
 
 use types::ConsumerId;
 
@@ -20,6 +20,8 @@ pub struct Consumer {
     pub prefetch: u32,
     /// Messages it holds unsettled.
     pub in_flight: u32,
+    /// Its channel: deliveries on one channel keep the queue's order, whichever consumer they are for.
+    pub lane: u64,
     /// Its connection takes no more until it says so.
     pub blocked: bool,
 }
@@ -45,17 +47,20 @@ pub enum ConsumerError {
 #[derive(Debug, Default)]
 pub(super) struct Consumers {
     list: Vec<Consumer>,
+    /// The single active consumer: stays it until it leaves, whoever else comes.
+    active: Option<ConsumerId>,
     /// Whose turn it is: position of the next consumer within the list.
     turn: usize,
 }
 
 impl Consumers {
-    pub(super) fn add(&mut self, consumer: Consumer) -> Result<(), ConsumerError> {
+    pub(super) fn add(&mut self, consumer: Consumer, single_active: bool) -> Result<(), ConsumerError> {
         let taken = self.list.iter().any(|other| other.exclusive);
-        if taken || (consumer.exclusive && !self.list.is_empty()) {
+        if taken || (consumer.exclusive && (single_active || !self.list.is_empty())) {
             return Err(ConsumerError::InExclusiveUse);
         }
         let at = self.list.partition_point(|other| other.priority >= consumer.priority);
+        self.active = self.active.or(Some(consumer.id));
         self.list.insert(at, consumer);
         if at < self.turn {
             self.turn += 1;
@@ -69,7 +74,15 @@ impl Consumers {
         if at < self.turn {
             self.turn -= 1;
         }
+        if self.active == Some(id) {
+            self.active = self.list.first().map(|first| first.id);
+        }
         true
+    }
+
+    /// The single active consumer.
+    pub(super) fn active(&self) -> Option<ConsumerId> {
+        self.active
     }
 
     pub(super) fn len(&self) -> usize {
@@ -86,14 +99,16 @@ impl Consumers {
 
     pub(super) fn clear(&mut self) {
         self.list.clear();
+        self.active = None;
         self.turn = 0;
     }
 
     /// Those who are served next with their credit, beginning with whose turn it is: all with credit
     /// of the highest priority that has any.
-    pub(super) fn eligible(&self, single_active: bool) -> Vec<(ConsumerId, bool, u64)> {
+    pub(super) fn eligible(&self, single_active: bool) -> Vec<Eligible> {
         if single_active {
-            return self.list.first().filter(|first| first.credit() > 0).map(entry).into_iter().collect();
+            let active = self.list.iter().find(|consumer| Some(consumer.id) == self.active);
+            return active.filter(|active| active.credit() > 0).map(entry).into_iter().collect();
         }
         let Some(first) = self.list.iter().position(|consumer| consumer.credit() > 0) else {
             return Vec::new();
@@ -112,6 +127,15 @@ impl Consumers {
     }
 }
 
-fn entry(consumer: &Consumer) -> (ConsumerId, bool, u64) {
-    (consumer.id, consumer.no_ack, consumer.credit())
+/// A consumer that can take messages now.
+#[derive(Clone, Copy)]
+pub(super) struct Eligible {
+    pub(super) id: ConsumerId,
+    pub(super) no_ack: bool,
+    pub(super) lane: u64,
+    pub(super) credit: u64,
+}
+
+fn entry(consumer: &Consumer) -> Eligible {
+    Eligible { id: consumer.id, no_ack: consumer.no_ack, lane: consumer.lane, credit: consumer.credit() }
 }

@@ -41,8 +41,8 @@ impl QueueMachine {
         for index in range.0..range.1 {
             let Some(segment) = self.tail.segment(index) else { continue };
             let Some(own) = segment.head(index).and_then(|head| head.ttl_ms) else { continue };
-            if common.is_none_or(|common| u64::from(own) < common) {
-                self.deadlines.insert((segment.added_at_ms.saturating_add(own.into()), index));
+            if common.is_none_or(|common| own < common) {
+                self.deadlines.insert((segment.added_at_ms.saturating_add(own), index));
             }
         }
     }

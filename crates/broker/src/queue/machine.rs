@@ -278,19 +278,20 @@ impl QueueMachine {
         }
     }
 
-    /// Drops what is too much from the head, after consumers have had their chance.
+    /// Drops what is too much from the head, after consumers have had their chance. The head is what would
+    /// be delivered next: with priorities that is the highest one, as RabbitMQ documents.
     pub fn enforce_length(&mut self, now_ms: u64) {
         let config = &self.state.config;
         let over = config.max_length.map_or(0, |max| self.ready.count().saturating_sub(max));
         if over > 0 {
-            let head = self.ready.head(over);
+            let head = self.ready.front(over);
             self.discard(head, DeathReason::MaxLength, now_ms);
         }
         let Some(bytes_max) = self.state.config.max_length_bytes else { return };
         while self.ready_bytes > bytes_max && self.ready.count() > 0 {
             let mut excess = self.ready_bytes - bytes_max;
             let mut head = Vec::new();
-            'ranges: for (start, end) in self.ready.head(1024) {
+            'ranges: for (start, end) in self.ready.front(1024) {
                 for index in start..end {
                     head.push((index, index + 1));
                     excess = excess.saturating_sub(self.tail.body_bytes((index, index + 1)));
@@ -352,7 +353,8 @@ impl QueueMachine {
 
     /// Registers a consumer.
     pub fn add_consumer(&mut self, consumer: Consumer) -> Result<(), ConsumerError> {
-        self.consumers.add(consumer)?;
+        let single_active = self.state.config.single_active_consumer;
+        self.consumers.add(consumer, single_active)?;
         self.had_consumers = true;
         Ok(())
     }
@@ -383,6 +385,11 @@ impl QueueMachine {
     /// Consumers in the order they are served.
     pub fn consumers(&self) -> impl Iterator<Item = &Consumer> {
         self.consumers.iter()
+    }
+
+    /// The consumer that is served while there is a single active one.
+    pub fn active_consumer(&self) -> Option<ConsumerId> {
+        self.consumers.active()
     }
 
     /// The message at `index`, if it is live.

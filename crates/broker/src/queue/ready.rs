@@ -75,22 +75,6 @@ impl Ready {
         front
     }
 
-    /// The `count` messages that leave first when the queue is too long: lowest level, oldest.
-    pub(super) fn head(&self, count: u64) -> Vec<Range> {
-        let mut left = count;
-        let mut head = Vec::new();
-        let levels = std::iter::once(&self.base).chain(self.above.values());
-        for (start, end) in levels.flat_map(IndexSet::ranges) {
-            if left == 0 {
-                break;
-            }
-            let taken = (end - start).min(left);
-            head.push((start, start + taken));
-            left -= taken;
-        }
-        head
-    }
-
     pub(super) fn clear(&mut self) {
         self.base.clear();
         self.above.clear();

@@ -46,14 +46,25 @@ pub(crate) fn fits(arguments: &FieldTable, headers: &HeaderView<'_>) -> bool {
 }
 
 fn same(a: &FieldValue, b: &FieldValue) -> bool {
-    use FieldValue::{Binary, F32, F64, LongString};
+    use FieldValue::{Binary, LongString};
     if let (Some(a), Some(b)) = (a.as_integer(), b.as_integer()) {
+        return a == b;
+    }
+    // As RabbitMQ compares: numbers by value, whatever their type.
+    if let (Some(a), Some(b)) = (as_number(a), as_number(b)) {
         return a == b;
     }
     match (a, b) {
         (LongString(a) | Binary(a), LongString(b) | Binary(b)) => a == b,
-        (F32(a), F64(b)) | (F64(b), F32(a)) => f64::from(*a) == *b,
         _ => a == b,
+    }
+}
+
+fn as_number(value: &FieldValue) -> Option<f64> {
+    match value {
+        FieldValue::F32(number) => Some(f64::from(*number)),
+        FieldValue::F64(number) => Some(*number),
+        _ => value.as_integer().map(|number| number as f64),
     }
 }
 
@@ -107,7 +118,7 @@ mod tests {
             (vec![("z", FieldValue::Void)], false),
             (vec![("a", FieldValue::text("1"))], false),
             (vec![("a", FieldValue::Timestamp(1))], false),
-            (vec![("a", FieldValue::F64(1.0))], false),
+            (vec![("a", FieldValue::F64(1.0))], true),
         ] {
             let arguments = table(&conditions);
             assert_eq!(fits(&arguments, &HeaderView::new(&message)), expected, "{arguments:?}");

@@ -198,7 +198,8 @@ impl Queue {
     pub fn consumers(&self) -> Vec<ConsumerListing> {
         let state = self.state.lock();
         let single = state.machine.config().single_active_consumer;
-        let listing = |(place, consumer): (usize, &broker::queue::Consumer)| {
+        let active = state.machine.active_consumer();
+        let listing = |consumer: &broker::queue::Consumer| {
             let outlet = state.outlets.iter().find(|outlet| outlet.id == consumer.id)?;
             Some(ConsumerListing {
                 id: consumer.id,
@@ -209,9 +210,9 @@ impl Queue {
                 no_ack: consumer.no_ack,
                 exclusive: consumer.exclusive,
                 prefetch: consumer.prefetch,
-                active: !single || place == 0,
+                active: !single || active == Some(consumer.id),
             })
         };
-        state.machine.consumers().enumerate().filter_map(listing).collect()
+        state.machine.consumers().filter_map(listing).collect()
     }
 }

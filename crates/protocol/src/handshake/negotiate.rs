@@ -12,6 +12,8 @@ use types::AmqpError;
 use types::limits::FRAME_SIZE_MIN_BYTES;
 
 const PROTOCOL_HEADER_0_9: [u8; 8] = *b"AMQP\x01\x01\x00\x09";
+/// Sent by clients of 0-8, which talk the same dialect once they are in.
+const PROTOCOL_HEADER_0_8: [u8; 8] = *b"AMQP\x01\x01\x08\0";
 const CHANNEL_COUNT_MIN: u32 = 1;
 
 /// What the broker offers in connection.tune. 0 means no limit, for the heartbeat none.
@@ -71,7 +73,8 @@ fn check_limit(field: &str, least: u32, offered: u32, chosen: u32) -> Result<(),
 pub fn check_protocol_header(bytes: &[u8; 8]) -> Result<(), [u8; 8]> {
     // Section 4.2.2: if the server does not support the version it MUST send a protocol header that it does
     // support, and then close the socket.
-    if *bytes == PROTOCOL_HEADER || *bytes == PROTOCOL_HEADER_0_9 { Ok(()) } else { Err(PROTOCOL_HEADER) }
+    let known = [PROTOCOL_HEADER, PROTOCOL_HEADER_0_9, PROTOCOL_HEADER_0_8];
+    if known.contains(bytes) { Ok(()) } else { Err(PROTOCOL_HEADER) }
 }
 
 #[cfg(test)]
@@ -79,7 +82,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_two_headers_are_taken() {
+    fn only_known_headers_are_taken() {
+        assert_eq!(check_protocol_header(b"AMQP\x01\x01\x08\0"), Ok(()));
         assert_eq!(check_protocol_header(b"AMQP\0\0\x09\x01"), Ok(()));
         assert_eq!(check_protocol_header(b"AMQP\x01\x01\0\x09"), Ok(()));
         for other in [b"AMQP\0\x01\0\0", b"AMQP\x03\x01\0\0", b"AMQP\0\0\x09\0", b"GET / HT", &[0; 8]] {

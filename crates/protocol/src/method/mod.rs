@@ -64,8 +64,8 @@ impl Method {
 fn malformed(fault: Fault, payload: &[u8]) -> AmqpError {
     match fault {
         Fault::Length => undecodable(payload),
-        Fault::Text => AmqpError::syntax_error("Malformed UTF-8 in shortstr"),
-        Fault::Table(reason) => AmqpError::syntax_error(reason),
+        Fault::Text => AmqpError::frame_error("Malformed UTF-8 in shortstr"),
+        Fault::Table(reason) => AmqpError::frame_error(reason),
     }
 }
 
@@ -119,10 +119,10 @@ mod tests {
         for (payload, text) in [
             (vec![0, 10, 0], "FRAME_ERROR - type 1, all octets = <<0,10,0>>: unknown_frame"),
             (vec![0, 50, 0, 99], "NOT_IMPLEMENTED - unknown method id {50,99}"),
-            (vec![0, 90, 0, 10, 1], "SYNTAX_ERROR - cannot decode <<1>>"),
-            (vec![0, 20, 0, 20], "SYNTAX_ERROR - cannot decode <<>>"),
-            (vec![0, 60, 0, 31, 1, 0xFF], "SYNTAX_ERROR - Malformed UTF-8 in shortstr"),
-            (deep(1000), "SYNTAX_ERROR - table nested too deep"),
+            (vec![0, 90, 0, 10, 1], "FRAME_ERROR - cannot decode <<1>>"),
+            (vec![0, 20, 0, 20], "FRAME_ERROR - cannot decode <<>>"),
+            (vec![0, 60, 0, 31, 1, 0xFF], "FRAME_ERROR - Malformed UTF-8 in shortstr"),
+            (deep(1000), "FRAME_ERROR - table nested too deep"),
         ] {
             assert_eq!(Method::decode(&payload).unwrap_err().reply_text(), text);
         }

@@ -2,6 +2,7 @@
 
 use super::Channel;
 use broker::catalog::{Catalog, User, Vhost};
+use broker::queue::QueueKind;
 use engine::QueueCommand;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -23,7 +24,7 @@ impl Channel {
         let name = self.queue_name(queue)?;
         let queue = self.readable_queue(&name)?;
         let row = queue.row();
-        if row.config.single_active_consumer {
+        if row.config.single_active_consumer && row.kind == QueueKind::Quorum {
             return Err(AmqpError::resource_locked(format!(
                 "cannot obtain access to locked queue '{name}' in vhost '{}'. basic.get operations are not \
                  supported by {} queues with single active consumer",

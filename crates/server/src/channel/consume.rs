@@ -3,8 +3,9 @@
 use super::Channel;
 use super::port::ChannelConsumer;
 use broker::access::{self, Access, Resource};
+use broker::catalog;
 use broker::catalog::check_exclusive;
-use broker::queue::Consumer;
+use broker::queue::{Consumer, QueueKind};
 use engine::queue::AddConsumer;
 use engine::reply_to::REPLY_QUEUE;
 use engine::{Queue, QueueCommand};
@@ -69,14 +70,23 @@ impl Channel {
         }
         let name = self.queue_name(&consume.queue)?;
         let queue = self.readable_queue(&name)?;
-        let priority = priority_of(&consume.arguments)?;
+        let row = queue.row();
+        let is_quorum = row.kind == QueueKind::Quorum;
+        if is_quorum && self.port.state.lock().global_prefetch > 0 {
+            return Err(AmqpError::not_implemented(format!(
+                "queue '{}' in vhost '{}' does not support global qos",
+                row.name, row.vhost
+            )));
+        }
+        check_arguments(&consume.arguments, &row)?;
+        let priority = consume.arguments.get("x-priority").and_then(FieldValue::as_integer).unwrap_or(0);
         let id = next_consumer_id();
         let timeout_ms = consume
             .arguments
             .get("x-consumer-timeout")
             .and_then(FieldValue::as_integer)
             .map(|ms| ms.max(0) as u64)
-            .or(queue.row().config.consumer_timeout_ms)
+            .or(row.config.consumer_timeout_ms)
             .filter(|ms| *ms > 0);
         {
             // Before the queue knows of it, since the first delivery may come at once.
@@ -96,7 +106,9 @@ impl Channel {
             id,
             priority,
             no_ack: consume.no_ack,
-            exclusive: consume.exclusive,
+            // Quorum queues know no exclusive consumers.
+            exclusive: consume.exclusive && !is_quorum,
+            lane: u64::from(self.number) | (self.session.connection.0 << 16),
             prefetch: self.prefetch.into(),
             in_flight: 0,
             blocked: false,
@@ -203,14 +215,25 @@ impl Channel {
     }
 }
 
-fn priority_of(arguments: &FieldTable) -> Result<i64, AmqpError> {
-    match arguments.get("x-priority") {
-        None => Ok(0),
-        Some(value) => value.as_integer().ok_or_else(|| {
-            AmqpError::precondition_failed(format!(
-                "invalid arg 'x-priority' for consumer: expected integer, got {}",
-                value.type_name()
-            ))
-        }),
+/// Consumer arguments of streams are refused, those of classic queues must have their types.
+fn check_arguments(arguments: &FieldTable, row: &catalog::Queue) -> Result<(), AmqpError> {
+    let refuse = |name: &str, why: String| {
+        let text = format!("invalid arg '{name}' for queue '{}' in vhost '{}'{why}", row.name, row.vhost);
+        Err(AmqpError::precondition_failed(text))
+    };
+    for (name, value) in arguments.iter() {
+        match name {
+            "x-priority" if value.as_integer().is_none() => {
+                return refuse(name, format!(": \"expected integer, got {}\"", value.type_name()));
+            }
+            "x-cancel-on-ha-failover" if value.as_bool().is_none() => {
+                return refuse(name, format!(": {{unacceptable_type,{}}}", value.type_name()));
+            }
+            "x-stream-offset" | "x-stream-filter" | "x-stream-match-unfiltered" => {
+                return refuse(name, format!(" of queue type rabbit_{}_queue", row.kind.as_str()));
+            }
+            _ => {}
+        }
     }
+    Ok(())
 }

@@ -159,5 +159,6 @@ impl Channel {
 }
 
 fn unexpected(method: &Method) -> AmqpError {
-    AmqpError::channel_error(format!("unexpected command while processing '{}'", method.name()))
+    tracing::debug!(method = method.name(), "not for a client to send");
+    AmqpError::command_invalid("unimplemented method")
 }

@@ -30,6 +30,9 @@ impl Channel {
     pub(crate) async fn declare_exchange(&mut self, declare: DeclareExchange) -> Result<(), AmqpError> {
         let name = stripped(&declare.name);
         if declare.passive {
+            if name.is_empty() {
+                return Err(AmqpError::access_refused("operation not permitted on the default exchange"));
+            }
             let catalog = self.broker().catalog();
             let vhost = self.vhost_row(&catalog)?;
             let missing =

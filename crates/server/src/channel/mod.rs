@@ -123,6 +123,10 @@ impl Channel {
         if let Some(name) = self.reply_name.take() {
             self.broker().replies().close(&name);
         }
+        if let Mode::Transactional(_) = self.mode {
+            // What was settled but not committed is held by the client, and goes back with the rest.
+            let _ = self.tx_rollback();
+        }
         for consumer in self.port.close() {
             self.leave_queue(&consumer).await;
         }

@@ -118,7 +118,7 @@ impl ChannelPort {
         let frames = out.frames();
         for reply in replies {
             if reply.nack {
-                deliver::put_nack(frames, self.number, reply.tag, reply.multiple, false);
+                deliver::put_nack(frames, self.number, reply.tag, reply.multiple, true);
             } else {
                 deliver::put_ack(frames, self.number, reply.tag, reply.multiple);
             }
@@ -244,18 +244,30 @@ fn delivered_properties<'a>(delivery: &Delivery<'a>, counted: bool) -> Cow<'a, [
     let raw = delivery.record.properties;
     let has_headers = raw.first().is_some_and(|flags| flags & 0x20 != 0);
     let add_count = counted && delivery.returns > 0;
-    if !add_count && (!has_headers || !contains(raw, b"\x03BCC")) {
-        return Cow::Borrowed(raw);
+    if !add_count {
+        return if has_headers { without_bcc(raw) } else { Cow::Borrowed(raw) };
     }
     let Some(mut properties) = Properties::parse(raw).ok().and_then(|view| view.to_owned().ok()) else {
         return Cow::Borrowed(raw);
     };
     let mut headers = properties.headers.take().unwrap_or_default();
     headers.remove("BCC");
-    if add_count {
-        headers.insert("x-delivery-count", FieldValue::I64(delivery.returns.into()));
-    }
+    headers.insert("x-delivery-count", FieldValue::I64(delivery.returns.into()));
     properties.headers = Some(headers);
+    Cow::Owned(properties.encode())
+}
+
+/// Properties as others than the publisher see them.
+pub(crate) fn without_bcc(raw: &[u8]) -> Cow<'_, [u8]> {
+    if !contains(raw, b"\x03BCC") {
+        return Cow::Borrowed(raw);
+    }
+    let Some(mut properties) = Properties::parse(raw).ok().and_then(|view| view.to_owned().ok()) else {
+        return Cow::Borrowed(raw);
+    };
+    if let Some(headers) = &mut properties.headers {
+        headers.remove("BCC");
+    }
     Cow::Owned(properties.encode())
 }
 
@@ -304,7 +316,7 @@ impl Outlet for ChannelPort {
         };
         let limited = !no_ack && state.global_prefetch > 0;
         let mut room = if limited {
-            u64::from(state.global_prefetch).saturating_sub(state.unacked.count() as u64)
+            u64::from(state.global_prefetch).saturating_sub(state.unacked.consumer_count() as u64)
         } else {
             u64::MAX
         };

@@ -3,7 +3,7 @@
 //! Invariant: publishes of a connection go into one batch in the order they came; whatever else the
 //! connection does, the batch is handed over first.
 
-use super::port::{contains, trace_properties};
+use super::port::{contains, trace_properties, without_bcc};
 use super::{Channel, Mode};
 use crate::channel::port::ChannelPort;
 use broker::message::{RECORD_HEAD_BYTES, Record, RecordHead};
@@ -123,10 +123,9 @@ impl Channel {
         publisher: &mut Publisher,
         incoming: &Incoming<'_>,
     ) -> Result<(), AmqpError> {
-        let (mut head, with_keys) = publisher.inspect(self, incoming.properties)?;
+        let (head, with_keys) = publisher.inspect(self, incoming.properties)?;
         let rewritten = self.rewrite_reply_to(incoming.properties)?;
         let properties = rewritten.as_deref().unwrap_or(incoming.properties);
-        head.ttl_ms = head.ttl_ms.or(publisher.last_head.ttl_ms);
         let incoming = &Incoming { properties, ..*incoming };
         if let Mode::Transactional(_) = self.mode {
             return self.publish_in_transaction(incoming);
@@ -219,8 +218,9 @@ impl Channel {
             let mut out = self.port.port.out();
             let frames = out.frames();
             let frame_max = self.port.port.frame_max();
+            let properties = without_bcc(incoming.properties);
             deliver::put_return(frames, self.number, ReplyCode::NoRoute, "NO_ROUTE", incoming.wire);
-            deliver::put_content_header(frames, self.number, incoming.properties, incoming.body.len() as u64);
+            deliver::put_content_header(frames, self.number, &properties, incoming.body.len() as u64);
             deliver::put_body(frames, self.number, incoming.body, frame_max);
         } else {
             metrics.unroutable_dropped.add(1);
@@ -317,17 +317,16 @@ impl Channel {
     }
 }
 
-/// Refuses `CC` and `BCC` headers that are no arrays.
+/// `CC` and `BCC` have to be arrays.
 fn check_more_keys(properties: &Properties<'_>) -> Result<(), AmqpError> {
     let headers = properties.headers().map_err(|error| AmqpError::syntax_error(error.reason))?;
     for name in ["CC", "BCC"] {
         match headers.get(name) {
             None | Some(FieldValue::Array(_)) => {}
             Some(other) => {
-                return Err(AmqpError::precondition_failed(format!(
-                    "invalid message: {{unacceptable_type_in_header,\"{name}\",{}}}",
-                    other.type_name()
-                )));
+                let kind = other.type_name();
+                let text = format!("invalid message: {{unacceptable_type_in_header,\"{name}\",{kind}}}");
+                return Err(AmqpError::precondition_failed(text));
             }
         }
     }

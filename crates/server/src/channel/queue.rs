@@ -34,12 +34,8 @@ impl Channel {
         if is_reply_queue(&name) {
             return self.declare_reply_queue(&name, nowait);
         }
-        let queue = if passive {
-            name = self.queue_name(&name)?;
-            self.open_queue(&name)?
-        } else {
-            self.create_queue(&mut name, declare).await?
-        };
+        let queue =
+            if passive { self.open_queue(&name)? } else { self.create_queue(&mut name, declare).await? };
         self.broker().metrics().queues_declared.add(1);
         self.last_queue = name.clone();
         // Also a barrier: what this channel published before is counted.
@@ -168,7 +164,10 @@ impl Channel {
         let key = if queue.is_empty() && routing_key.is_empty() { name.as_str() } else { routing_key };
         self.check(Access::Write, Resource::Queue(&name))?;
         self.check_source(exchange, key)?;
-        self.open_queue(&name)?;
+        let Some(()) = self.check_bound_ends(&name, exchange, key, &arguments, bind)? else {
+            // Unbinding what is not there is no error.
+            return Ok(());
+        };
         let binding = Binding {
             source: ExchangeName::from(exchange),
             destination: Destination::Queue(QueueName::from(name.as_str())),
@@ -176,6 +175,42 @@ impl Channel {
             arguments,
         };
         self.change_binding(binding, bind).await
+    }
+}
+
+impl Channel {
+    /// The exchange before the queue, as RabbitMQ looks; None when there is nothing to unbind.
+    fn check_bound_ends(
+        &self,
+        queue: &str,
+        exchange: &str,
+        key: &str,
+        arguments: &FieldTable,
+        bind: bool,
+    ) -> Result<Option<()>, AmqpError> {
+        if exchange.is_empty() {
+            return Err(AmqpError::access_refused("operation not permitted on the default exchange"));
+        }
+        let catalog = self.broker().catalog();
+        let vhost = self.vhost_row(&catalog)?;
+        if bind {
+            if vhost.exchange(exchange).is_none() {
+                let text = format!("no exchange '{exchange}' in vhost '{}'", self.session.vhost);
+                return Err(AmqpError::not_found(text));
+            }
+        } else {
+            let same = |binding: &Arc<Binding>| {
+                binding.source.as_str() == exchange
+                    && binding.routing_key.as_bytes() == key.as_bytes()
+                    && binding.arguments == *arguments
+            };
+            if vhost.exchange(exchange).is_none()
+                || !vhost.bindings_of_queue(queue).any(|binding| same(&binding))
+            {
+                return Ok(None);
+            }
+        }
+        self.open_queue(queue).map(|_| Some(()))
     }
 }
 

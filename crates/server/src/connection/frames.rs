@@ -144,7 +144,7 @@ impl Connection {
         if channel.closing {
             return Ok(());
         }
-        channel.assembly.refuse_method().map_err(|error| Fault::new(error, number, ids))?;
+        channel.assembly.refuse_method().map_err(|error| Fault::new(error, number, BASIC_PUBLISH))?;
         channel.settle(settle).map_err(|error| Fault::new(error, number, ids))
     }
 
@@ -161,12 +161,13 @@ impl Connection {
 
     fn content_frame(&mut self, frame: &Frame<'_>) -> Result<(), Fault> {
         let number = frame.channel;
-        let place = |error| Fault::new(error, number, BASIC_PUBLISH);
         let size_max = self.config.message_size_max_bytes;
         let channel = self.channel(number, (0, 0))?;
         if channel.closing {
             return Ok(());
         }
+        let ids = if channel.assembly.is_idle() { (0, 0) } else { BASIC_PUBLISH };
+        let place = |error| Fault::new(error, number, ids);
         let headroom = crate::channel::HEADROOM_BYTES;
         let content = channel.assembly.frame(frame.kind, frame.payload, size_max, headroom).map_err(place)?;
         match content {
@@ -206,8 +207,9 @@ impl Connection {
                 Ok(())
             }
             other => {
-                let text = format!("unexpected method in connection state running: {}", other.name());
-                Err(Fault::hard(AmqpError::command_invalid(text), 0, ids))
+                tracing::debug!(method = other.name(), "not for a running connection");
+                let error = AmqpError::channel_error("unexpected method in connection state running");
+                Err(Fault::hard(error, 0, ids))
             }
         }
     }
@@ -247,7 +249,7 @@ impl Connection {
         if channel.closing {
             return Ok(());
         }
-        channel.assembly.refuse_method().map_err(|error| Fault::new(error, number, ids))?;
+        channel.assembly.refuse_method().map_err(|error| Fault::new(error, number, BASIC_PUBLISH))?;
         let outcome = channel.perform(method, publisher).await;
         // A declare or bind of this client counts for its next publish.
         publisher.begin(&port.broker, session.vhost.as_str());
@@ -266,7 +268,7 @@ impl Connection {
                 self.facts.channels.lock().len(),
                 self.channel_max
             );
-            return Err(Fault::hard(AmqpError::not_allowed(text), number, ids));
+            return Err(Fault::hard(AmqpError::not_allowed(text), number, (0, 0)));
         }
         self.check_user_channels(number)?;
         if self.channels.len() <= at {
@@ -304,9 +306,9 @@ impl Connection {
             return Ok(());
         }
         let text = format!(
-            "number of channels opened for user '{user}' has reached the maximum allowed user limit of {limit}"
+            "number of channels opened for user '{user}' has reached the maximum allowed user limit of ({limit})"
         );
-        Err(Fault::hard(AmqpError::not_allowed(text), number, (20, 10)))
+        Err(Fault::hard(AmqpError::not_allowed(text), number, (0, 0)))
     }
 
     /// Tells the client of an error and closes what it reaches.

@@ -293,7 +293,7 @@ async fn log_in(
             handshake.credentials_came();
             Ok((user.name.clone(), client))
         }
-        Err(error) => Err(input.refusal(handshake, error, method.class_method(), client.closes)),
+        Err(error) => Err(input.refusal(handshake, error, (0, 0), client.closes)),
     }
 }
 

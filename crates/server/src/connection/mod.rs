@@ -158,10 +158,12 @@ impl Connection {
             return;
         }
         loop {
-            if self.phase == Phase::Closed && self.port.is_drained() {
-                return;
+            // After close-ok the client closes the socket. Closing it here while bytes of the client are
+            // still on their way would reset the connection, and the client might never read close-ok.
+            if self.phase == Phase::Closed && self.close_by.is_none() {
+                self.close_by = Some(Instant::now() + Duration::from_millis(CLOSE_TIMEOUT_MS));
             }
-            let reads = self.phase != Phase::Closed && self.blocked.is_none() && self.has_room_for_replies();
+            let reads = self.blocked.is_none() && self.has_room_for_replies();
             let stalled = self.port.stalled.load(Ordering::Acquire);
             let deadline = self.next_deadline();
             let port = self.port.clone();
@@ -289,7 +291,10 @@ impl Connection {
                 Read::End => return false,
             }
         }
-        let used = self.process(&bytes[..length]).await;
+        let used = match self.process(&bytes[..length]).await {
+            _ if self.phase == Phase::Closed => length,
+            used => used,
+        };
         self.partial.extend_from_slice(&bytes[used..length]);
         if self.partial.is_empty() && self.partial.capacity() > 4096 {
             self.partial = Vec::new();
