@@ -151,7 +151,8 @@ impl Channel {
         head: RecordHead,
         incoming: &Incoming<'_>,
     ) {
-        if route.is_empty() && route.history.is_empty() {
+        let returned = incoming.mandatory && route.held_in_vain;
+        if returned || (route.is_empty() && route.history.is_empty()) {
             self.unroutable(publisher, incoming);
             return;
         }
