@@ -108,6 +108,7 @@ fn server_settings(config: &Config, shutdown: watch::Sender<bool>) -> ServerConf
         product: PRODUCT.to_owned(),
         version: COMPATIBLE_VERSION.to_owned(),
         auth: Authenticator { loopback_users: config.loopback_users.clone() },
+        every_second: crate::give_memory_back,
         external: config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()),
         shutdown,
     }

@@ -38,6 +38,8 @@ pub struct ServerConfig {
     pub version: String,
     /// Who may log in.
     pub auth: Authenticator,
+    /// Called on each serving thread once a second.
+    pub every_second: fn(),
     /// Certificates may stand for users (EXTERNAL).
     pub external: bool,
     /// Becomes true when the node stops.
@@ -56,6 +58,15 @@ pub struct Server {
     stop: watch::Sender<bool>,
 }
 
+async fn each_second(call: fn()) {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        second.tick().await;
+        call();
+    }
+}
+
 impl Server {
     /// Starts `threads` serving threads.
     pub fn start(broker: Arc<Broker>, config: ServerConfig, threads: usize) -> io::Result<Arc<Server>> {
@@ -66,6 +77,7 @@ impl Server {
             let runtime = Builder::new_current_thread().enable_all().build()?;
             workers.push(runtime.handle().clone());
             runtime.spawn(broker.clone().run_handed_over());
+            runtime.spawn(each_second(config.every_second));
             let mut stopped = stop.subscribe();
             let serve = move || {
                 runtime.block_on(async move {
