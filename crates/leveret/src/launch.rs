@@ -210,5 +210,6 @@ fn management_settings(config: &Config, addresses: &[String]) -> management::Man
         product_version: env!("CARGO_PKG_VERSION").to_owned(),
         loopback_users: config.loopback_users.clone(),
         listeners: addresses.to_vec(),
+        data_dir: Some(config.data_dir.clone()),
     }
 }
