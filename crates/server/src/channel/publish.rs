@@ -49,6 +49,8 @@ pub(crate) struct Publisher {
     pub(crate) traced: bool,
     /// Channels with publishes in the batch that asked for confirms.
     pub(crate) confirming: Vec<u16>,
+    /// The channel that published last.
+    last_channel: u16,
     /// Publishes since the counters were last brought up to date.
     pub(crate) count: u64,
     /// Of those, routed to a queue.
@@ -66,6 +68,14 @@ impl Publisher {
             self.catalog_version = catalog.version;
             self.traced = catalog.vhost(vhost).is_some_and(|vhost| vhost.tracing);
         }
+    }
+
+    /// Whether what was gathered has to be handed over before `channel` publishes: with confirms a batch
+    /// is of one channel.
+    #[inline]
+    pub(crate) fn must_flush_for(&mut self, channel: u16, confirms: bool) -> bool {
+        let other = std::mem::replace(&mut self.last_channel, channel) != channel;
+        other && (confirms || !self.confirming.is_empty()) && !self.batch.is_empty()
     }
 
     /// What the properties say, and whether their headers may name more routing keys.
