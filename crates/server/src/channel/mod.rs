@@ -93,6 +93,12 @@ impl Channel {
         }
     }
 
+    /// Whether its publishes are confirmed.
+    #[inline]
+    pub(crate) fn confirms(&self) -> bool {
+        matches!(self.mode, Mode::Confirm)
+    }
+
     fn broker(&self) -> &engine::Broker {
         &self.port.port.broker
     }
@@ -127,9 +133,11 @@ impl Channel {
             // What was settled but not committed is held by the client, and goes back with the rest.
             let _ = self.tx_rollback();
         }
+        // First the consumers leave, so that what they held goes to others in its order.
         for consumer in self.port.close() {
             self.leave_queue(&consumer).await;
         }
+        self.port.give_back();
         self.assembly.reset();
     }
 
