@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How long a broker may take to start.
@@ -27,6 +28,7 @@ pub struct Broker {
     pid: u32,
     data_dir: PathBuf,
     log: Arc<Mutex<String>>,
+    log_reader: Mutex<Option<JoinHandle<()>>>,
     /// Where AMQP clients connect.
     pub amqp: SocketAddr,
     /// Where AMQP clients connect over TLS.
@@ -69,8 +71,8 @@ impl Broker {
             .args(flags);
         let mut child = command.spawn().expect("the broker's binary runs");
         let log = Arc::new(Mutex::new(String::new()));
-        let start_line = match follow_log(&mut child, log.clone()) {
-            Ok(line) => line,
+        let (start_line, log_reader) = match follow_log(&mut child, log.clone()) {
+            Ok(found) => found,
             Err(why) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -83,6 +85,7 @@ impl Broker {
             child: Mutex::new(child),
             data_dir,
             log,
+            log_reader: Mutex::new(Some(log_reader)),
             amqp: address(&start_line, "AMQP").expect("the start line tells the AMQP address"),
             amqps: address(&start_line, "AMQPS"),
             http: address(&start_line, "HTTP"),
@@ -162,6 +165,9 @@ impl Broker {
         let status = self.wait(STOP_LIMIT);
         assert!(status.is_some(), "the broker did not stop within {STOP_LIMIT:?} of SIGTERM");
         assert!(status.is_some_and(|status| status.success()), "the broker ended with {status:?}");
+        // The log is complete when its pipe has ended.
+        let reader = self.log_reader.lock().expect("log reader").take();
+        reader.map(JoinHandle::join);
         let log = self.log();
         assert!(log.contains("SIGTERM") || log.contains("SIGINT"), "the broker ended by itself");
         assert!(!log.contains("panicked"), "the broker panicked");
@@ -185,10 +191,10 @@ impl Drop for Broker {
 }
 
 /// Keeps the log as it comes, and gives the line that says the broker has started.
-fn follow_log(child: &mut Child, log: Arc<Mutex<String>>) -> Result<String, String> {
+fn follow_log(child: &mut Child, log: Arc<Mutex<String>>) -> Result<(String, JoinHandle<()>), String> {
     let stderr = child.stderr.take().expect("stderr is piped");
     let (found, start_line) = mpsc::channel();
-    std::thread::spawn(move || {
+    let reader = std::thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
             let line = without_colour(&line);
             let mut log = log.lock().expect("log");
@@ -200,7 +206,8 @@ fn follow_log(child: &mut Child, log: Arc<Mutex<String>>) -> Result<String, Stri
             }
         }
     });
-    start_line.recv_timeout(START_LIMIT).map_err(|error| error.to_string())
+    let line = start_line.recv_timeout(START_LIMIT).map_err(|error| error.to_string())?;
+    Ok((line, reader))
 }
 
 fn without_colour(line: &str) -> String {

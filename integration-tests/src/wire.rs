@@ -318,6 +318,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         }
     }
 
+    /// The header and body behind a get-ok, deliver or return: properties and body.
+    pub async fn content(&mut self) -> (Vec<u8>, Vec<u8>) {
+        let header = self.next_method().await;
+        assert_eq!(header.kind, 2, "a content header");
+        let mut fields = FrameReader(&header.payload[4..]);
+        let size = fields.longlong() as usize;
+        let mut body = Vec::with_capacity(size);
+        while body.len() < size {
+            let part = self.next_method().await;
+            assert_eq!(part.kind, 3, "a body frame");
+            body.extend(part.payload);
+        }
+        (fields.0.to_vec(), body)
+    }
+
     /// Reads up to a close of a channel or the connection, and answers it.
     pub async fn next_close(&mut self) -> Close {
         loop {

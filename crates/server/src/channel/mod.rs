@@ -123,9 +123,11 @@ impl Channel {
             // What was settled but not committed is held by the client, and goes back with the rest.
             let _ = self.tx_rollback();
         }
+        // First the consumers leave, so that what they held goes to others in its order.
         for consumer in self.port.close() {
             self.leave_queue(&consumer).await;
         }
+        self.port.give_back();
         self.assembly.reset();
     }
 
