@@ -118,7 +118,11 @@ impl Connection {
     fn frame_while_closing(&mut self, frame: &Frame<'_>) -> Result<(), Fault> {
         if frame.kind == FrameKind::Method && frame.channel == 0 {
             match Method::decode(frame.payload) {
-                Ok(Method::ConnectionCloseOk) => self.phase = Phase::Closed,
+                Ok(Method::ConnectionCloseOk) => {
+                    // The client has said its last word.
+                    self.phase = Phase::Closed;
+                    self.close_by = Some(tokio::time::Instant::now());
+                }
                 Ok(Method::ConnectionClose { .. }) => {
                     Method::ConnectionCloseOk.put(self.port.out().frames(), 0);
                 }
