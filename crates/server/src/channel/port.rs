@@ -16,7 +16,6 @@ use protocol::frame::FRAME_END;
 use std::borrow::Cow;
 use std::sync::Arc;
 use types::limits::{BODY_COPY_MAX_BYTES, OUTBOX_HIGH_WATER_BYTES};
-use types::properties::OwnedProperties;
 use types::{ConsumerId, FieldValue, Properties};
 
 /// A consumer of this channel.
