@@ -58,9 +58,6 @@ pub(crate) struct Channel {
     pub(crate) routes: RouteCache,
     /// Number of the last publish in confirm mode.
     last_publish: u64,
-    /// Publishes of the current batch that the confirm machine does not know yet: how many, and to how
-    /// many queues each.
-    unregistered: Vec<(u64, u32)>,
     published: u64,
     last_queue: String,
     prefetch: u16,
@@ -83,7 +80,6 @@ impl Channel {
             mode: Mode::Plain,
             routes: RouteCache::default(),
             last_publish: 0,
-            unregistered: Vec::new(),
             published: 0,
             last_queue: String::new(),
             prefetch: 0,
@@ -91,12 +87,6 @@ impl Channel {
             tags_made: 0,
             closing: false,
         }
-    }
-
-    /// Whether its publishes are confirmed.
-    #[inline]
-    pub(crate) fn confirms(&self) -> bool {
-        matches!(self.mode, Mode::Confirm)
     }
 
     fn broker(&self) -> &engine::Broker {

@@ -62,7 +62,6 @@ impl Connection {
     fn publish_whole(&mut self, publish: &protocol::publish::WholePublish<'_>) -> Result<(), Fault> {
         let number = publish.channel;
         let place = |error| Fault::new(error, number, BASIC_PUBLISH);
-        self.begin_publish(number);
         let channel = match self.channels.get_mut(usize::from(number)) {
             Some(Some(channel)) => channel,
             _ => {
@@ -86,16 +85,6 @@ impl Connection {
             body: publish.body,
         };
         channel.publish(&mut self.publisher, &incoming).map_err(place)
-    }
-
-    /// Hands over what other channels published if it cannot share a batch with what comes.
-    #[inline]
-    fn begin_publish(&mut self, number: u16) {
-        let channel = self.channels.get(usize::from(number)).and_then(Option::as_ref);
-        let confirms = channel.is_some_and(|channel| channel.confirms());
-        if self.publisher.must_flush_for(number, confirms) {
-            self.hand_over();
-        }
     }
 
     async fn frame(&mut self, frame: &Frame<'_>) -> Result<(), Fault> {
@@ -193,7 +182,6 @@ impl Connection {
     }
 
     fn publish_content(&mut self, number: u16, content: Content) -> Result<(), AmqpError> {
-        self.begin_publish(number);
         let Connection { channels, publisher, .. } = self;
         let Some(Some(channel)) = channels.get_mut(usize::from(number)) else { return Ok(()) };
         channel.publish(publisher, &Incoming::of(&content))
