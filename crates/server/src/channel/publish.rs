@@ -167,6 +167,10 @@ impl Channel {
     ) -> Result<(), AmqpError> {
         let (head, with_keys) = publisher.inspect(self, incoming.properties)?;
         let rewritten = self.rewrite_reply_to(incoming.properties)?;
+        if rewritten.is_some() {
+            // The next one with the same properties has to be rewritten as well.
+            publisher.last_properties.clear();
+        }
         let properties = rewritten.as_deref().unwrap_or(incoming.properties);
         let incoming = &Incoming { properties, ..*incoming };
         if let Mode::Transactional(_) = self.mode {
