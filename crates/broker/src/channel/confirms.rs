@@ -64,16 +64,21 @@ impl Confirms {
         self.pending.partition_point(|range| range.last < tag)
     }
 
-    /// A queue has committed the publishes `first` to `last`.
+    /// A queue has committed the publishes `first` to `last`. Neighbours may have gone to other queues,
+    /// so what was numbered together need not be committed together.
     pub fn committed(&mut self, first: u64, last: u64) {
+        self.split_before(first);
+        self.split_before(last + 1);
         let mut at = self.position(first);
         while let Some(range) = self.pending.get_mut(at) {
             if range.first > last {
                 break;
             }
-            range.waits = range.waits.saturating_sub(1);
-            if range.waits == 0 && at > 0 {
-                self.early.push(range.first);
+            if range.waits > 0 {
+                range.waits -= 1;
+                if range.waits == 0 && at > 0 {
+                    self.early.push(range.first);
+                }
             }
             at += 1;
         }
@@ -81,22 +86,22 @@ impl Confirms {
 
     /// A queue has refused publish `tag`; it still has to be counted as committed there.
     pub fn refused(&mut self, tag: u64) {
+        self.split_before(tag);
+        self.split_before(tag + 1);
         let at = self.position(tag);
-        let Some(range) = self.pending.get(at).copied() else { return };
-        if range.first > tag {
-            return;
+        if let Some(range) = self.pending.get_mut(at).filter(|range| range.first == tag) {
+            range.nacked = true;
         }
-        let mut parts = Vec::with_capacity(3);
-        if range.first < tag {
-            parts.push(Pending { last: tag - 1, ..range });
-        }
-        parts.push(Pending { first: tag, last: tag, nacked: true, ..range });
-        if tag < range.last {
-            parts.push(Pending { first: tag + 1, ..range });
-        }
-        self.pending.remove(at);
-        for part in parts.into_iter().rev() {
-            self.pending.insert(at, part);
+    }
+
+    /// Makes `tag` the first of its range.
+    fn split_before(&mut self, tag: u64) {
+        let at = self.position(tag);
+        let Some(range) = self.pending.get_mut(at) else { return };
+        if range.first < tag && range.waits > 0 {
+            let rest = Pending { first: tag, ..*range };
+            range.last = tag - 1;
+            self.pending.insert(at + 1, rest);
         }
     }
 
@@ -176,6 +181,21 @@ mod tests {
         assert_eq!(confirms.unconfirmed(), 1);
         confirms.committed(1, 1);
         assert_eq!(confirms.take_replies(), [reply(1, false, false)]);
+        assert_eq!(confirms.unconfirmed(), 0);
+    }
+
+    #[test]
+    fn neighbours_in_different_queues_wait_for_their_own() {
+        let mut confirms = Confirms::default();
+        confirms.publish(4, 1);
+        confirms.committed(2, 2);
+        assert_eq!(confirms.take_replies(), [reply(2, false, false)]);
+        confirms.refused(4);
+        confirms.committed(4, 4);
+        assert_eq!(confirms.take_replies(), [reply(4, false, true)]);
+        confirms.committed(1, 1);
+        confirms.committed(3, 3);
+        assert_eq!(confirms.take_replies(), [reply(3, true, false)]);
         assert_eq!(confirms.unconfirmed(), 0);
     }
 
