@@ -189,7 +189,7 @@ impl Deliveries {
                 let tag = if *back == 0 { 0 } else { self.next_tag.saturating_sub(*back) };
                 let expected = self.covered(tag, *multiple).map(broker::channel::group);
                 let got = self.unacked.settle(tag, *multiple);
-                assert_eq!(got.as_ref().map(flat), expected.as_ref().map(flat));
+                assert_eq!(got.map(|groups| flat(&groups)), expected.map(|groups| flat(&groups)));
             }
             DeliveryStep::Take { back, multiple } => {
                 let tag = self.next_tag.saturating_sub(*back);
@@ -212,7 +212,7 @@ impl Deliveries {
 }
 
 /// Each message of the groups, whichever way they are grouped.
-fn flat(groups: &Vec<SettledGroup>) -> BTreeSet<(u32, ConsumerId, u64)> {
+fn flat(groups: &[SettledGroup]) -> BTreeSet<(u32, ConsumerId, u64)> {
     let of = |group: &SettledGroup| {
         let (slot, consumer) = (group.queue_slot, group.consumer);
         group.ranges.iter().flat_map(|(a, b)| *a..*b).map(move |index| (slot, consumer, index)).collect()
