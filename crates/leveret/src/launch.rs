@@ -58,9 +58,10 @@ async fn serve(
     tokio::spawn(broker.clone().run_timer());
     tokio::spawn(broker.clone().run_deletions());
     tokio::spawn(broker.clone().run_memory_watch());
-    tokio::spawn(server.clone().accept(listeners.amqp, None));
+    let cannot_accept = |error: std::io::Error| format!("connections cannot be accepted: {error}");
+    server.accept(listeners.amqp, None).map_err(cannot_accept)?;
     if let (Some(listener), Some(tls)) = (listeners.amqps, tls) {
-        tokio::spawn(server.clone().accept(listener, Some(tls)));
+        server.accept(listener, Some(tls)).map_err(cannot_accept)?;
     }
     let management = match listeners.http {
         Some(listener) => Some(
@@ -107,6 +108,7 @@ fn server_settings(config: &Config, shutdown: watch::Sender<bool>) -> ServerConf
         product: PRODUCT.to_owned(),
         version: COMPATIBLE_VERSION.to_owned(),
         auth: Authenticator { loopback_users: config.loopback_users.clone() },
+        every_second: crate::give_memory_back,
         external: config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()),
         shutdown,
     }
@@ -208,5 +210,6 @@ fn management_settings(config: &Config, addresses: &[String]) -> management::Man
         product_version: env!("CARGO_PKG_VERSION").to_owned(),
         loopback_users: config.loopback_users.clone(),
         listeners: addresses.to_vec(),
+        data_dir: Some(config.data_dir.clone()),
     }
 }

@@ -64,21 +64,28 @@ impl Confirms {
         self.pending.partition_point(|range| range.last < tag)
     }
 
-    /// A queue has committed the publishes `first` to `last`. Neighbours may have gone to other queues,
-    /// so what was numbered together need not be committed together.
+    /// Makes a range begin at `tag` if one holds it; gives the position of the first that is not before.
+    fn cut(&mut self, tag: u64) -> usize {
+        let at = self.position(tag);
+        let Some(range) = self.pending.get_mut(at).filter(|range| range.first < tag) else { return at };
+        let rest = Pending { first: tag, ..*range };
+        range.last = tag - 1;
+        self.pending.insert(at + 1, rest);
+        at + 1
+    }
+
+    /// A queue has committed the publishes `first` to `last`.
     pub fn committed(&mut self, first: u64, last: u64) {
-        self.split_before(first);
-        self.split_before(last + 1);
-        let mut at = self.position(first);
+        // Publishes of one range may have gone to different queues.
+        let mut at = self.cut(first);
+        self.cut(last + 1);
         while let Some(range) = self.pending.get_mut(at) {
             if range.first > last {
                 break;
             }
-            if range.waits > 0 {
-                range.waits -= 1;
-                if range.waits == 0 && at > 0 {
-                    self.early.push(range.first);
-                }
+            range.waits = range.waits.saturating_sub(1);
+            if range.waits == 0 && at > 0 {
+                self.early.push(range.first);
             }
             at += 1;
         }
@@ -86,22 +93,10 @@ impl Confirms {
 
     /// A queue has refused publish `tag`; it still has to be counted as committed there.
     pub fn refused(&mut self, tag: u64) {
-        self.split_before(tag);
-        self.split_before(tag + 1);
-        let at = self.position(tag);
+        let at = self.cut(tag);
+        self.cut(tag + 1);
         if let Some(range) = self.pending.get_mut(at).filter(|range| range.first == tag) {
             range.nacked = true;
-        }
-    }
-
-    /// Makes `tag` the first of its range.
-    fn split_before(&mut self, tag: u64) {
-        let at = self.position(tag);
-        let Some(range) = self.pending.get_mut(at) else { return };
-        if range.first < tag && range.waits > 0 {
-            let rest = Pending { first: tag, ..*range };
-            range.last = tag - 1;
-            self.pending.insert(at + 1, rest);
         }
     }
 
@@ -185,17 +180,17 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_in_different_queues_wait_for_their_own() {
+    fn a_queue_answers_only_for_what_it_got() {
         let mut confirms = Confirms::default();
+        // 1 and 3 went to one queue, 2 and 4 to another.
         confirms.publish(4, 1);
-        confirms.committed(2, 2);
-        assert_eq!(confirms.take_replies(), [reply(2, false, false)]);
-        confirms.refused(4);
-        confirms.committed(4, 4);
-        assert_eq!(confirms.take_replies(), [reply(4, false, true)]);
         confirms.committed(1, 1);
         confirms.committed(3, 3);
-        assert_eq!(confirms.take_replies(), [reply(3, true, false)]);
+        assert_eq!(confirms.take_replies(), [reply(1, false, false), reply(3, false, false)]);
+        confirms.refused(4);
+        confirms.committed(2, 2);
+        confirms.committed(4, 4);
+        assert_eq!(confirms.take_replies(), [reply(2, false, false), reply(4, false, true)]);
         assert_eq!(confirms.unconfirmed(), 0);
     }
 

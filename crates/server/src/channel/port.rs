@@ -155,15 +155,17 @@ impl ChannelPort {
         }
     }
 
-    /// Sends everything the client holds back to its queues and stops deliveries.
+    /// Stops deliveries; gives the consumers.
     pub(crate) fn close(&self) -> Vec<ChannelConsumer> {
-        let (groups, consumers) = {
-            let mut state = self.state.lock();
-            state.closed = true;
-            (state.unacked.drain(), std::mem::take(&mut state.consumers))
-        };
+        let mut state = self.state.lock();
+        state.closed = true;
+        std::mem::take(&mut state.consumers)
+    }
+
+    /// Sends everything the client holds back to its queues.
+    pub(crate) fn give_back(&self) {
+        let groups = self.state.lock().unacked.drain();
         self.post_groups(groups, QueueCommand::Return);
-        consumers
     }
 
     fn trace_delivery(&self, queue: &Queue, record: &Record<'_>, returns: u32) {

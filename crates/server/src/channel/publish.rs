@@ -35,6 +35,12 @@ impl<'a> Incoming<'a> {
     }
 }
 
+/// Publishes of one channel that wait for confirms: runs of how many, and to how many queues each.
+struct Unregistered {
+    port: Arc<ChannelPort>,
+    runs: Vec<(u64, u32)>,
+}
+
 /// A connection's publishes on their way to the queues.
 #[derive(Default)]
 pub(crate) struct Publisher {
@@ -47,8 +53,8 @@ pub(crate) struct Publisher {
     pub(crate) catalog_version: u64,
     /// The firehose is on for this vhost.
     pub(crate) traced: bool,
-    /// Channels with publishes in the batch that asked for confirms.
-    pub(crate) confirming: Vec<u16>,
+    /// Publishes of the batch that asked for confirms, which the confirm machines do not know yet.
+    unregistered: Vec<Unregistered>,
     /// Publishes since the counters were last brought up to date.
     pub(crate) count: u64,
     /// Of those, routed to a queue.
@@ -65,6 +71,41 @@ impl Publisher {
         if catalog.version != self.catalog_version {
             self.catalog_version = catalog.version;
             self.traced = catalog.vhost(vhost).is_some_and(|vhost| vhost.tracing);
+        }
+    }
+
+    /// Notes a publish of a channel that goes to so many queues.
+    #[inline]
+    fn expect_confirm(&mut self, port: &Arc<ChannelPort>, queues: u32) {
+        self.with_confirm += 1;
+        let known = self.unregistered.iter_mut().rev().find(|waiting| Arc::ptr_eq(&waiting.port, port));
+        let Some(waiting) = known else {
+            self.unregistered.push(Unregistered { port: port.clone(), runs: vec![(1, queues)] });
+            return;
+        };
+        match waiting.runs.last_mut() {
+            Some((count, same)) if *same == queues => *count += 1,
+            _ => waiting.runs.push((1, queues)),
+        }
+    }
+
+    /// Hands the batch over to its queues. The confirm machines hear of the publishes before any queue
+    /// can commit them; those that no queue has to commit are confirmed right after.
+    pub(crate) fn hand_over(&mut self, broker: &Broker) {
+        for waiting in &self.unregistered {
+            let mut state = waiting.port.state.lock();
+            for (count, queues) in &waiting.runs {
+                state.confirms.publish(*count, *queues);
+            }
+        }
+        if let Some(slow) = self.batch.flush(broker) {
+            self.slow = Some(slow);
+        }
+        for waiting in self.unregistered.drain(..) {
+            let mut state = waiting.port.state.lock();
+            if !state.closed {
+                waiting.port.put_confirms(&mut state);
+            }
         }
     }
 
@@ -151,7 +192,8 @@ impl Channel {
         head: RecordHead,
         incoming: &Incoming<'_>,
     ) {
-        if route.is_empty() && route.history.is_empty() {
+        let returned = incoming.mandatory && route.held_in_vain;
+        if returned || (route.is_empty() && route.history.is_empty()) {
             self.unroutable(publisher, incoming);
             return;
         }
@@ -195,18 +237,12 @@ impl Channel {
     fn register(&mut self, publisher: &mut Publisher, queues: u32) -> Option<u64> {
         publisher.count += 1;
         self.published += 1;
+        self.facts.published.store(self.published, Ordering::Relaxed);
         if !matches!(self.mode, Mode::Confirm) {
             return None;
         }
-        publisher.with_confirm += 1;
-        if self.unregistered.is_empty() {
-            publisher.confirming.push(self.number);
-        }
         self.last_publish += 1;
-        match self.unregistered.last_mut() {
-            Some((count, same)) if *same == queues => *count += 1,
-            _ => self.unregistered.push((1, queues)),
-        }
+        publisher.expect_confirm(&self.port, queues);
         Some(self.last_publish)
     }
 
@@ -227,36 +263,9 @@ impl Channel {
         self.register(publisher, 0);
     }
 
-    /// Tells the confirm machine of the batch's publishes, before any queue can commit them.
-    pub(crate) fn register_batch(&mut self) {
-        self.facts.published.store(self.published, Ordering::Relaxed);
-        if self.unregistered.is_empty() {
-            return;
-        }
-        let mut state = self.port.state.lock();
-        for (count, queues) in self.unregistered.drain(..) {
-            state.confirms.publish(count, queues);
-        }
-    }
-
-    /// Sends confirms for publishes that no queue has to commit.
-    pub(crate) fn confirm_batch(&self) {
-        let mut state = self.port.state.lock();
-        self.port.put_confirms(&mut state);
-    }
-
-    /// Hands over a batch that only has publishes of this channel, or whose other channels' publishes
-    /// asked for no confirms.
+    /// Hands over what is gathered, of this channel and of others of the connection.
     pub(crate) fn hand_over(&mut self, publisher: &mut Publisher) {
-        self.register_batch();
-        let broker: Arc<Broker> = self.port.port.broker.clone();
-        if let Some(slow) = publisher.batch.flush(&broker) {
-            publisher.slow = Some(slow);
-        }
-        if publisher.confirming.contains(&self.number) {
-            publisher.confirming.retain(|number| *number != self.number);
-            self.confirm_batch();
-        }
+        publisher.hand_over(&self.port.port.broker);
     }
 
     fn check_user_id(&self, properties: &Properties<'_>) -> Result<(), AmqpError> {

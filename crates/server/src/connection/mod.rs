@@ -349,19 +349,7 @@ impl Connection {
 
     /// Hands the batch over to its queues.
     fn hand_over(&mut self) {
-        for number in &self.publisher.confirming {
-            if let Some(Some(channel)) = self.channels.get_mut(usize::from(*number)) {
-                channel.register_batch();
-            }
-        }
-        if let Some(slow) = self.publisher.batch.flush(&self.port.broker) {
-            self.publisher.slow = Some(slow);
-        }
-        for number in std::mem::take(&mut self.publisher.confirming) {
-            if let Some(Some(channel)) = self.channels.get(usize::from(number)) {
-                channel.confirm_batch();
-            }
-        }
+        self.publisher.hand_over(&self.port.broker);
     }
 
     /// Lets slow queues catch up: while a mailbox is full for as long as it takes, while consumers

@@ -1,0 +1,229 @@
+//! Rates: what queues and the node have counted, looked at every few seconds.
+//!
+//! Invariant: it holds one sample for each queue and connection that exists, nothing older; a queue's
+//! lock is taken for a moment at a time.
+
+use crate::api::Api;
+use broker::queue::QueueTotals;
+use engine::queue::QueueListing;
+use parking_lot::Mutex;
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use types::{ConnectionId, QueueId};
+
+const INTERVAL: Duration = Duration::from_secs(5);
+/// Queues looked at before other work of this thread has its turn.
+const BATCH: usize = 1_000;
+
+/// Counters of a queue, by their names in `message_stats`.
+const COUNTERS: [(&str, fn(&QueueTotals) -> u64); 9] = [
+    ("publish", |totals| totals.publish),
+    ("deliver", |totals| totals.deliver),
+    ("deliver_no_ack", |totals| totals.deliver_no_ack),
+    ("get", |totals| totals.get),
+    ("get_no_ack", |totals| totals.get_no_ack),
+    ("get_empty", |totals| totals.get_empty),
+    ("deliver_get", |totals| totals.deliver + totals.deliver_no_ack + totals.get + totals.get_no_ack),
+    ("ack", |totals| totals.ack),
+    ("redeliver", |totals| totals.redeliver),
+];
+const GAUGES: [&str; 3] = ["messages", "messages_ready", "messages_unacknowledged"];
+
+/// Numbers as they were last, and how fast they change.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Series<const N: usize> {
+    last: [u64; N],
+    rates: [f64; N],
+}
+
+impl<const N: usize> Default for Series<N> {
+    fn default() -> Series<N> {
+        Series { last: [0; N], rates: [0.0; N] }
+    }
+}
+
+impl<const N: usize> Series<N> {
+    fn update(&mut self, now: [u64; N], seconds: f64) {
+        for at in 0..N {
+            self.rates[at] = (now[at] as f64 - self.last[at] as f64) / seconds;
+        }
+        self.last = now;
+    }
+
+    pub(crate) fn rate(&self, at: usize) -> f64 {
+        self.rates[at]
+    }
+}
+
+/// Counters, then messages, ready and unacknowledged.
+pub(crate) type QueueSeries = Series<12>;
+
+fn numbers(listing: &QueueListing) -> [u64; 12] {
+    let mut numbers = [0; 12];
+    for (place, (_, read)) in numbers.iter_mut().zip(COUNTERS) {
+        *place = read(&listing.totals);
+    }
+    let counts = &listing.counts;
+    numbers[9..].copy_from_slice(&[counts.ready + counts.unacked, counts.ready, counts.unacked]);
+    numbers
+}
+
+/// All samples.
+#[derive(Default)]
+pub(crate) struct Samples {
+    queues: Mutex<HashMap<QueueId, QueueSeries>>,
+    connections: Mutex<HashMap<ConnectionId, Series<2>>>,
+    node: Mutex<HashMap<&'static str, Series<1>>>,
+    /// What all queues have counted, also those that are gone.
+    all: Mutex<QueueSeries>,
+}
+
+impl Samples {
+    pub(crate) fn queue(&self, id: QueueId) -> QueueSeries {
+        self.queues.lock().get(&id).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn connection(&self, id: ConnectionId) -> Series<2> {
+        self.connections.lock().get(&id).copied().unwrap_or_default()
+    }
+
+    /// The rate of one of the node's counters.
+    pub(crate) fn node(&self, name: &str) -> f64 {
+        self.node.lock().get(name).map_or(0.0, |series| series.rate(0))
+    }
+
+    pub(crate) fn all(&self) -> QueueSeries {
+        *self.all.lock()
+    }
+}
+
+/// Samples for as long as the API runs.
+pub(crate) async fn run(api: Arc<Api>) {
+    let mut tick = tokio::time::interval(INTERVAL);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut last = Instant::now();
+    loop {
+        tick.tick().await;
+        let now = Instant::now();
+        let seconds = now.duration_since(last).as_secs_f64().max(0.001);
+        last = now;
+        sample(&api, seconds).await;
+    }
+}
+
+async fn sample(api: &Api, seconds: f64) {
+    let mut before = std::mem::take(&mut *api.samples.queues.lock());
+    let mut after = HashMap::with_capacity(before.len());
+    let mut all = api.samples.all().last;
+    all[9..].fill(0);
+    let catalog = api.catalog();
+    let rows = catalog.vhosts.values().flat_map(|vhost| vhost.queues.values());
+    for (at, row) in rows.enumerate() {
+        if let Some(queue) = api.broker.queue(row.id) {
+            let now = numbers(&queue.listing());
+            let mut series = before.remove(&row.id).unwrap_or_default();
+            for (place, (now, old)) in all.iter_mut().zip(now.iter().zip(series.last)).take(COUNTERS.len()) {
+                *place += now.saturating_sub(old);
+            }
+            all[9..].iter_mut().zip(&now[9..]).for_each(|(place, count)| *place += count);
+            series.update(now, seconds);
+            after.insert(row.id, series);
+        }
+        if at % BATCH == BATCH - 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+    *api.samples.queues.lock() = after;
+    api.samples.all.lock().update(all, seconds);
+    let mut node = api.samples.node.lock();
+    for (name, _, value) in api.broker.metrics().all() {
+        node.entry(name).or_default().update([value], seconds);
+    }
+    drop(node);
+    let mut before = std::mem::take(&mut *api.samples.connections.lock());
+    let connections = api.broker.connections().all().into_iter().map(|(id, connection)| {
+        let listing = connection.listing();
+        let mut series = before.remove(&id).unwrap_or_default();
+        series.update([listing.received_bytes, listing.sent_bytes], seconds);
+        (id, series)
+    });
+    let after = connections.collect();
+    *api.samples.connections.lock() = after;
+}
+
+/// Puts a number and its rate under RabbitMQ's two keys.
+pub(crate) fn put_rated(map: &mut Map<String, Value>, name: &str, value: u64, rate: f64) {
+    map.insert(name.to_owned(), json!(value));
+    map.insert(format!("{name}_details"), json!({ "rate": rate }));
+}
+
+/// The `message_stats` of a queue.
+pub(crate) fn message_stats(totals: &QueueTotals, series: &QueueSeries) -> Map<String, Value> {
+    let mut map = Map::new();
+    for (at, (name, read)) in COUNTERS.iter().enumerate() {
+        put_rated(&mut map, name, read(totals), series.rate(at));
+    }
+    map
+}
+
+/// The counters of all queues together.
+pub(crate) fn all_message_stats(series: &QueueSeries) -> Map<String, Value> {
+    let mut map = Map::new();
+    for (at, (name, _)) in COUNTERS.iter().enumerate() {
+        put_rated(&mut map, name, series.last[at], series.rate(at));
+    }
+    map
+}
+
+/// Message counts with how fast they change.
+pub(crate) fn put_counts(map: &mut Map<String, Value>, ready: u64, unacked: u64, rates: &QueueSeries) {
+    for (at, (name, value)) in GAUGES.into_iter().zip([ready + unacked, ready, unacked]).enumerate() {
+        put_rated(map, name, value, rates.rate(COUNTERS.len() + at));
+    }
+}
+
+/// Adds up queues.
+pub(crate) fn sum<'a>(
+    all: impl Iterator<Item = (&'a QueueListing, &'a QueueSeries)>,
+) -> (QueueListing, QueueSeries) {
+    let (mut listing, mut series) = (QueueListing::default(), QueueSeries::default());
+    for (one, rates) in all {
+        listing.counts.ready += one.counts.ready;
+        listing.counts.unacked += one.counts.unacked;
+        let (sum, add) = (&mut listing.totals, &one.totals);
+        sum.publish += add.publish;
+        sum.deliver += add.deliver;
+        sum.deliver_no_ack += add.deliver_no_ack;
+        sum.get += add.get;
+        sum.get_no_ack += add.get_no_ack;
+        sum.get_empty += add.get_empty;
+        sum.ack += add.ack;
+        sum.redeliver += add.redeliver;
+        series.rates.iter_mut().zip(rates.rates).for_each(|(sum, rate)| *sum += rate);
+    }
+    (listing, series)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_the_change_by_seconds() {
+        let mut series = Series::<2>::default();
+        series.update([10, 5], 1.0);
+        series.update([110, 0], 5.0);
+        assert_eq!((series.rate(0), series.rate(1)), (20.0, -1.0));
+    }
+
+    #[test]
+    fn each_counter_comes_with_its_rate() {
+        let totals = QueueTotals { publish: 3, get: 1, get_no_ack: 2, ..QueueTotals::default() };
+        let map = message_stats(&totals, &QueueSeries::default());
+        assert_eq!((&map["publish"], &map["deliver_get"]), (&json!(3), &json!(3)));
+        assert_eq!(map["publish_details"], json!({"rate": 0.0}));
+        assert_eq!(map.len(), 18);
+    }
+}

@@ -1,0 +1,31 @@
+//! Every feature of the broker, proven from outside: one module per feature.
+
+mod alternate;
+mod auto_delete;
+mod cc_bcc;
+mod confirms;
+mod consumer_priority;
+mod consumer_timeout;
+mod dead_letter;
+mod delayed;
+mod delivery_limit;
+mod exchange_direct;
+mod exchange_extra;
+mod exchange_fanout;
+mod exchange_headers;
+mod exchange_to_exchange;
+mod exchange_topic;
+mod exclusive;
+mod expires;
+mod get;
+mod mandatory;
+mod max_length;
+mod prefetch;
+mod priority;
+mod purge_delete;
+mod queue_declare;
+mod recover;
+mod reject_nack;
+mod requeue;
+mod single_active_consumer;
+mod ttl;
