@@ -80,7 +80,9 @@ impl Port {
     /// The connection's name in listings: the client's address and ours.
     pub(crate) fn name(&self) -> String {
         match (self.socket.peer_addr(), self.socket.local_addr()) {
-            (Ok(peer), Ok(local)) => format!("{peer} -> {local}"),
+            (Ok(peer), Ok(local)) => {
+                format!("{} -> {}", crate::listener::plain(peer), crate::listener::plain(local))
+            }
             _ => format!("connection {}", self.id),
         }
     }
