@@ -99,7 +99,7 @@ impl Caller {
             Failure::login_failed()
         })?;
         let peer = parts.extensions.get::<ConnectInfo<Peer>>().map(|info| info.0.0.ip().to_canonical());
-        let is_bound = api.config.loopback_users.iter().any(|bound| *bound == name);
+        let is_bound = api.config.loopback_users.contains(&name);
         if is_bound && !peer.is_some_and(|peer| peer.is_loopback()) {
             tracing::warn!(user = name, "HTTP access denied: user can only log in via localhost");
             return Err(Failure::not_authorised("User can only log in via localhost"));

@@ -17,8 +17,10 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// Queues looked at before other work of this thread has its turn.
 const BATCH: usize = 1_000;
 
+type Read = fn(&QueueTotals) -> u64;
+
 /// Counters of a queue, by their names in `message_stats`.
-const COUNTERS: [(&str, fn(&QueueTotals) -> u64); 9] = [
+const COUNTERS: [(&str, Read); 9] = [
     ("publish", |totals| totals.publish),
     ("deliver", |totals| totals.deliver),
     ("deliver_no_ack", |totals| totals.deliver_no_ack),
@@ -46,8 +48,8 @@ impl<const N: usize> Default for Series<N> {
 
 impl<const N: usize> Series<N> {
     fn update(&mut self, now: [u64; N], seconds: f64) {
-        for at in 0..N {
-            self.rates[at] = (now[at] as f64 - self.last[at] as f64) / seconds;
+        for (rate, (now, last)) in self.rates.iter_mut().zip(now.iter().zip(self.last)) {
+            *rate = (*now as f64 - last as f64) / seconds;
         }
         self.last = now;
     }

@@ -1,0 +1,100 @@
+//! Lists of what is declared and who is connected, with columns to choose from.
+
+use super::Context;
+use crate::failure::Failure;
+use crate::rows::{self, Columns};
+use clap::Subcommand;
+use serde_json::Value;
+
+#[derive(Subcommand, Debug)]
+#[command(rename_all = "snake_case")]
+pub(crate) enum Listing {
+    /// Lists queues: name and messages, or the columns that are named
+    ListQueues {
+        columns: Vec<String>,
+        /// Accepted and not needed on one node
+        #[arg(long)]
+        online: bool,
+        /// Accepted; no queue of one node is without it
+        #[arg(long)]
+        offline: bool,
+        /// Accepted and not needed on one node
+        #[arg(long)]
+        local: bool,
+    },
+    /// Lists exchanges
+    ListExchanges { columns: Vec<String> },
+    /// Lists bindings
+    ListBindings { columns: Vec<String> },
+    /// Lists connections
+    ListConnections { columns: Vec<String> },
+    /// Lists channels
+    ListChannels { columns: Vec<String> },
+    /// Lists consumers
+    ListConsumers { columns: Vec<String> },
+}
+
+pub(crate) fn run(context: &Context, listing: Listing) -> Result<(), Failure> {
+    let vhost = context.vhost();
+    let (text, path, columns, asked) = match listing {
+        Listing::ListQueues { offline: true, columns, .. } => {
+            context.say(&format!("Listing queues for vhost {vhost} ..."));
+            context.print(&rows::QUEUES.table(&columns, &[])?);
+            return Ok(());
+        }
+        Listing::ListQueues { columns, .. } => {
+            context.say(&format!("Timeout: {}.0 seconds ...", context.options.timeout));
+            (
+                format!("Listing queues for vhost {vhost} ..."),
+                in_vhost(context, "queues"),
+                rows::QUEUES,
+                columns,
+            )
+        }
+        Listing::ListExchanges { columns } => (
+            format!("Listing exchanges for vhost {vhost} ..."),
+            in_vhost(context, "exchanges"),
+            rows::EXCHANGES,
+            columns,
+        ),
+        Listing::ListBindings { columns } => (
+            format!("Listing bindings for vhost {vhost}..."),
+            in_vhost(context, "bindings"),
+            rows::BINDINGS,
+            columns,
+        ),
+        Listing::ListConsumers { columns } => (
+            format!("Listing consumers in vhost {vhost} ..."),
+            in_vhost(context, "consumers"),
+            rows::CONSUMERS,
+            columns,
+        ),
+        Listing::ListConnections { columns } => {
+            ("Listing connections ...".to_owned(), "/api/connections".to_owned(), rows::CONNECTIONS, columns)
+        }
+        Listing::ListChannels { columns } => {
+            ("Listing channels ...".to_owned(), "/api/channels".to_owned(), rows::CHANNELS, columns)
+        }
+    };
+    show(context, &text, &path, &columns, &asked)
+}
+
+fn in_vhost(context: &Context, kind: &str) -> String {
+    format!("/api/{kind}/{}", context.vhost_path())
+}
+
+fn show(
+    context: &Context,
+    text: &str,
+    path: &str,
+    columns: &Columns,
+    asked: &[String],
+) -> Result<(), Failure> {
+    // Wrong columns are refused before the node is asked.
+    columns.table(asked, &[])?;
+    context.say(text);
+    let items = context.client.get(path)?;
+    let none: Vec<Value> = Vec::new();
+    context.print(&columns.table(asked, items.as_array().unwrap_or(&none))?);
+    Ok(())
+}
