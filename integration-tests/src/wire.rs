@@ -279,6 +279,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         assert_eq!(qos_ok.ids(), (60, 11), "basic.qos-ok");
     }
 
+    /// The same while deliveries may come in between; they are dropped.
+    pub async fn sync_past_deliveries(&mut self, channel: u16) {
+        self.method(channel, Payload::method(60, 10).long(0).short(0).octet(0)).await;
+        while self.next_method().await.ids() != (60, 11) {}
+    }
+
     /// The next frame; None at the end of the stream.
     pub async fn next_frame(&mut self) -> Option<Frame> {
         soon("a frame of the broker", self.read_frame()).await
