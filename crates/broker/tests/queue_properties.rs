@@ -1,10 +1,12 @@
 //! Whatever happens to a queue, its machine agrees with a naive model after every step.
 
+#[path = "queue/any.rs"]
+mod any;
 mod queue;
 
+use any::{any_config, any_step};
 use proptest::prelude::*;
 use queue::drive::run;
-use queue::step::{any_config, any_step};
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]

@@ -415,6 +415,7 @@ impl QueueMachine {
 
     /// End of a turn that began with index `from`: what stays lets go of memory it does not need.
     pub fn settle_down(&mut self, from: u64) {
+        self.tidy_deadlines();
         if self.ready.count() + self.unacked_count > 0 {
             self.tail.settle_down(from, &self.state.live);
         }

@@ -28,7 +28,7 @@ pub(super) struct Source<'a> {
 
 impl<'a> Source<'a> {
     pub(super) fn new(path: &'a str, text: &'a str) -> Source<'a> {
-        let all_tests = !path.contains("/src/")
+        let all_tests = !(path.starts_with("crates/") && path.contains("/src/"))
             || path.contains("/tests/")
             || path.ends_with("/tests.rs")
             || path.ends_with("_tests.rs");
