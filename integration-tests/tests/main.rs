@@ -41,6 +41,7 @@ mod requeue;
 mod single_active_consumer;
 mod slow_consumer;
 mod start_and_stop;
+mod tls;
 mod ttl;
 mod tx;
 mod user_id;
