@@ -5,6 +5,7 @@
 
 mod binary;
 mod client;
+mod http;
 mod process;
 mod wait;
 mod wire;
