@@ -82,7 +82,7 @@ async fn consume(
             let Ok(delivery) = next else { continue };
             turn += 1;
             history.lock().expect("history").saw(queue, &delivery);
-            if turn % 11 == 0 {
+            if turn.is_multiple_of(11) {
                 let requeue = BasicNackOptions { requeue: true, multiple: false };
                 delivery.nack(requeue).await.expect("nack");
                 continue;
