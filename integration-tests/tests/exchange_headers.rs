@@ -4,6 +4,9 @@ use integration_tests::{Channel, arguments, refusal, text, with_broker};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 
+/// A header and its value.
+type Field = (String, AMQPValue);
+
 async fn publish(channel: &Channel, headers: FieldTable, body: &str) {
     let properties = BasicProperties::default().with_headers(headers);
     channel.publish_with("amq.headers", "ignored", body.as_bytes(), properties).await;
@@ -28,7 +31,7 @@ fn each_form_of_x_match_takes_what_it_should() {
             bound(&channel, &format!("x {form}"), with_x(form)).await;
         }
         let one = |name: &str, value: &str| (name.to_owned(), text(value));
-        let table: &[(&[(String, AMQPValue)], &[&str])] = &[
+        let table: &[(&[Field], &[&str])] = &[
             (&[one("a", "1"), one("b", "2")], &["default", "all", "any", "x all", "x any", "x any-with-x"]),
             (&[one("a", "1")], &["any", "x all", "x any", "x any-with-x"]),
             (&[one("b", "2"), one("z", "9")], &["any"]),

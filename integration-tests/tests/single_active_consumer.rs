@@ -48,7 +48,10 @@ fn the_next_takes_over_when_the_connection_is_lost() {
         for body in ["a", "b"] {
             channel.publish("", "q", body).await;
         }
-        assert_eq!(peer.next_method().await.ids(), (60, 60), "the first is active");
+        for body in [b"a", b"b"] {
+            assert_eq!(peer.next_method().await.ids(), (60, 60), "the first is active");
+            assert_eq!(peer.content().await.1, body);
+        }
         assert!(second.waiting().is_empty());
         drop(peer);
         let got = second.deliveries(2).await;
@@ -67,10 +70,10 @@ fn the_consumers_take_turns_in_the_order_they_came() {
         for tag in ["0", "1", "2"] {
             consumers.push(channel.consume("q", tag).await);
         }
-        for turn in 0..3_usize {
-            channel.publish("", "q", &turn.to_string()).await;
-            assert_eq!(consumers[turn].delivery().await.data, turn.to_string().as_bytes());
+        for (turn, consumer) in consumers.iter_mut().enumerate() {
             let tag = turn.to_string();
+            channel.publish("", "q", &tag).await;
+            assert_eq!(consumer.delivery().await.data, tag.as_bytes());
             channel.basic_cancel(tag.as_str().into(), Default::default()).await.expect("basic.cancel-ok");
         }
     });
