@@ -23,6 +23,12 @@ impl Payload {
         Payload::default().short(class).short(method)
     }
 
+    /// Class and method of a method's payload.
+    pub fn ids(&self) -> (u16, u16) {
+        let mut reader = FrameReader(&self.0);
+        (reader.short(), reader.short())
+    }
+
     /// Bytes as they are.
     pub fn raw(mut self, bytes: &[u8]) -> Payload {
         self.0.extend_from_slice(bytes);

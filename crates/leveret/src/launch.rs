@@ -171,6 +171,10 @@ fn bind(key: &str, addr: SocketAddr) -> Result<TcpListener, String> {
     let listen = || -> std::io::Result<TcpListener> {
         let domain = socket2::Domain::for_address(addr);
         let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+        if addr.is_ipv6() && addr.ip().is_unspecified() {
+            // [::] stands for every address of the machine, the IPv4 ones too.
+            socket.set_only_v6(false)?;
+        }
         socket.set_reuse_address(true)?;
         socket.bind(&addr.into())?;
         socket.listen(1024)?;

@@ -58,6 +58,11 @@ pub struct Server {
     stop: watch::Sender<bool>,
 }
 
+/// An IPv4 address that came over an IPv6 socket, as itself.
+pub(crate) fn plain(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
+}
+
 async fn each_second(call: fn()) {
     let mut second = tokio::time::interval(Duration::from_secs(1));
     second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -164,7 +169,8 @@ impl Server {
                     return;
                 }
             };
-            let local = socket.local_addr().unwrap_or(listening);
+            let local = plain(socket.local_addr().unwrap_or(listening));
+            let peer = plain(peer);
             let id = broker.connections().next_id();
             let port = Arc::new(Port::new(id, broker, socket, session));
             connection::serve(port, config, peer, local).await;

@@ -11,6 +11,7 @@ mod publish;
 mod queue;
 mod route_cache;
 mod settle;
+mod trace;
 mod tx;
 
 use crate::fault::Fault;

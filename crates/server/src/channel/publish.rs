@@ -3,7 +3,8 @@
 //! Invariant: publishes of a connection go into one batch in the order they came; whatever else the
 //! connection does, the batch is handed over first.
 
-use super::port::{contains, trace_properties, without_bcc};
+use super::port::{contains, without_bcc};
+use super::trace::TRACE_EXCHANGE;
 use super::{Channel, Mode};
 use crate::channel::port::ChannelPort;
 use broker::message::{RECORD_HEAD_BYTES, Record, RecordHead};
@@ -166,6 +167,10 @@ impl Channel {
     ) -> Result<(), AmqpError> {
         let (head, with_keys) = publisher.inspect(self, incoming.properties)?;
         let rewritten = self.rewrite_reply_to(incoming.properties)?;
+        if rewritten.is_some() {
+            // The next one with the same properties has to be rewritten as well.
+            publisher.last_properties.clear();
+        }
         let properties = rewritten.as_deref().unwrap_or(incoming.properties);
         let incoming = &Incoming { properties, ..*incoming };
         if let Mode::Transactional(_) = self.mode {
@@ -179,7 +184,7 @@ impl Channel {
             self.routes.find(&broker, &self.session, incoming.wire, Some(&view))?
         };
         if publisher.traced {
-            self.trace_publish(&broker, incoming);
+            self.trace_publish(&broker, incoming, &route);
         }
         self.publish_routed(publisher, &route, head, incoming);
         Ok(())
@@ -302,15 +307,21 @@ impl Channel {
         Ok(Some(owned.encode()))
     }
 
-    fn trace_publish(&self, broker: &Broker, incoming: &Incoming<'_>) {
+    fn trace_publish(&self, broker: &Broker, incoming: &Incoming<'_>, route: &Route) {
         let record = Record {
             head: RecordHead::default(),
             route: incoming.wire,
             properties: incoming.properties,
             body: incoming.body,
         };
+        if record.exchange() == TRACE_EXCHANGE {
+            return;
+        }
         let key = format!("publish.{}", String::from_utf8_lossy(record.exchange()));
-        let properties = trace_properties(&record).encode();
+        let name = |queue: &Arc<Queue>| FieldValue::text(queue.row().name.as_str());
+        let routed = FieldValue::Array(route.queues.iter().map(name).collect());
+        let user = self.session.user.as_str();
+        let properties = self.port.trace_properties(&record, user, vec![("routed_queues", routed)]);
         broker.trace(&self.session.vhost, key, properties, incoming.body);
     }
 
