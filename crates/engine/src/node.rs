@@ -8,7 +8,7 @@ use crate::catalog::{CatalogMachine, CatalogStore, LocalCatalogStore};
 use crate::delayed::Delayed;
 use crate::history::Histories;
 use crate::metrics::Metrics;
-use crate::queue::{DeleteConditions, NullLog, Queue, QueueCommand};
+use crate::queue::{DeleteConditions, NullLogs, Queue, QueueCommand, QueueLogs};
 use crate::registry::Connections;
 use crate::reply_to::Replies;
 use crate::runner::Runners;
@@ -36,6 +36,7 @@ pub struct Broker {
     config: BrokerConfig,
     catalog: CatalogMachine,
     store: Box<dyn CatalogStore>,
+    logs: Box<dyn QueueLogs>,
     queues: DashMap<QueueId, Arc<Queue>>,
     connections: Connections,
     replies: Replies,
@@ -54,11 +55,17 @@ impl Broker {
     /// A broker with a catalog; its tasks (`run_timer`, `run_handed_over`, `run_deletions`) are spawned
     /// by the caller.
     pub fn new(config: BrokerConfig, catalog: Catalog) -> Arc<Broker> {
+        Broker::with_logs(config, catalog, Box::new(NullLogs))
+    }
+
+    /// A broker whose queues have logs.
+    pub fn with_logs(config: BrokerConfig, catalog: Catalog, logs: Box<dyn QueueLogs>) -> Arc<Broker> {
         let memory_limit_bytes = config.memory_limit_bytes;
         Arc::new_cyclic(|broker| Broker {
             config,
             catalog: CatalogMachine::new(catalog),
             store: Box::new(LocalCatalogStore::new(broker.clone())),
+            logs,
             queues: DashMap::new(),
             connections: Connections::default(),
             replies: Replies::default(),
@@ -166,7 +173,7 @@ impl Broker {
     pub(crate) fn before_publication(&self, events: &[Event]) {
         for event in events {
             if let Event::QueueDeclared(row) = event {
-                let queue = Queue::new(row.clone(), Box::new(NullLog));
+                let queue = Queue::new(row.clone(), self.logs.open(row));
                 let vhost = row.vhost.as_str();
                 queue.set_traced(self.catalog().vhost(vhost).is_some_and(|vhost| vhost.tracing));
                 self.queues.insert(row.id, Arc::new(queue));

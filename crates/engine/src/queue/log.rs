@@ -4,6 +4,7 @@
 //! reports a position only once everything up to it is committed, and after a failure reports nothing
 //! any more.
 
+use broker::catalog;
 use broker::queue::LogCommand;
 
 /// When what was appended counts as committed.
@@ -22,6 +23,22 @@ pub trait QueueLog: Send {
 
     /// Takes the commands of one turn.
     fn append(&mut self, commands: Vec<LogCommand>) -> Commit;
+}
+
+/// Gives each queue its log.
+pub trait QueueLogs: Send + Sync {
+    /// The log of a queue that was just declared.
+    fn open(&self, row: &catalog::Queue) -> Box<dyn QueueLog>;
+}
+
+/// Queues that live in memory.
+#[derive(Debug, Default)]
+pub struct NullLogs;
+
+impl QueueLogs for NullLogs {
+    fn open(&self, _row: &catalog::Queue) -> Box<dyn QueueLog> {
+        Box::new(NullLog)
+    }
 }
 
 /// The log of a queue that lives in memory: it keeps nothing and commits at once.

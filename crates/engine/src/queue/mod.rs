@@ -10,7 +10,7 @@ mod turn;
 pub(crate) use turn::{DeadLetterCopy, TurnEnd};
 
 pub use command::{AddConsumer, DeleteConditions, Enqueue, QueueCommand, Ticket};
-pub use log::{Commit, NullLog, QueueLog};
+pub use log::{Commit, NullLog, NullLogs, QueueLog, QueueLogs};
 
 use crate::clock;
 use crate::outlet::Outlet;
