@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 #[derive(Subcommand, Debug)]
 #[command(rename_all = "snake_case")]
+#[allow(clippy::enum_variant_names)] // the commands' own words
 pub(crate) enum Limit {
     /// Sets limits of a virtual host: a JSON object with max-connections, max-queues
     SetVhostLimits { definition: String },

@@ -22,7 +22,7 @@ pub(crate) enum VhostCommand {
         description: Option<String>,
         #[arg(long)]
         tags: Option<String>,
-        #[arg(long)]
+        #[arg(long = "default-queue-type")]
         default_queue_type: Option<String>,
     },
     /// Deletes a virtual host with everything in it
