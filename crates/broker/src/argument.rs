@@ -26,6 +26,8 @@ const CLASSIC: &[&str] = &[
     "x-queue-type",
     "x-queue-master-locator",
     "x-queue-leader-locator",
+    // Beyond RabbitMQ: every queue may have a limit.
+    "x-delivery-limit",
 ];
 
 /// Arguments that a quorum queue knows.

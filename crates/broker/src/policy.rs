@@ -284,13 +284,10 @@ impl Settings<'_> {
     }
 
     fn delivery_limit(&self, kind: QueueKind) -> Option<u64> {
-        if kind == QueueKind::Classic {
-            return None;
-        }
         let number = |value: Option<&FieldValue>| value.and_then(FieldValue::as_integer);
         let both = [number(self.argument("delivery-limit")), number(self.definition.get("delivery-limit"))];
         match both.into_iter().flatten().min_by(|a, b| stricter_limit(*a, *b)) {
-            None => Some(QUORUM_DELIVERY_LIMIT_DEFAULT),
+            None => (kind == QueueKind::Quorum).then_some(QUORUM_DELIVERY_LIMIT_DEFAULT),
             Some(limit) => u64::try_from(limit).ok(),
         }
     }

@@ -164,10 +164,6 @@ fn arguments_of_new_queues() {
             "'x-queue-type' for Q: \"unsupported queue type 'stream'; supported are 'classic' and 'quorum'\"",
         ),
         (classic(&[("x-queue-type", number(1))]), "'x-queue-type' for Q: {unacceptable_type,long}"),
-        (
-            classic(&[("x-delivery-limit", number(1))]),
-            "'x-delivery-limit' for Q of queue type rabbit_classic_queue",
-        ),
         (classic(&[("x-max-age", text("1D"))]), "'x-max-age' for Q of queue type rabbit_classic_queue"),
         (
             quorum(&[("x-max-priority", number(1))]),

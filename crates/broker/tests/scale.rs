@@ -56,6 +56,7 @@ fn large(source: &str) -> Catalog {
 }
 
 /// Time of one step, with the clone that a running broker publishes after each.
+#[expect(clippy::disallowed_methods, reason = "this test measures time")]
 fn each(count: usize, catalog: &mut Catalog, mut step: impl FnMut(&mut Catalog, usize)) -> Duration {
     let mut published = catalog.clone();
     let start = Instant::now();

@@ -6,7 +6,7 @@
 use crate::node::Broker;
 use arc_swap::{ArcSwap, Guard};
 use broker::catalog::{Catalog, Command, Event, Outcome};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -43,28 +43,24 @@ impl CatalogMachine {
         self.published.load()
     }
 
-    /// Applies a command here; None when somebody else holds the catalog for long.
-    fn apply(&self, broker: &Broker, command: Command, patient: bool) -> Result<Applied, Command> {
-        let mut state = if patient {
-            self.state.lock()
-        } else {
-            match self.state.try_lock_for(CONTENTION_MAX) {
-                Some(state) => state,
-                None => return Err(command),
-            }
-        };
+    /// The state, unless somebody else holds it for longer than a serving thread may wait.
+    fn try_lock(&self) -> Option<MutexGuard<'_, Catalog>> {
+        self.state.try_lock_for(CONTENTION_MAX)
+    }
+
+    /// Applies a command and publishes the new picture.
+    fn apply(&self, mut state: MutexGuard<'_, Catalog>, broker: &Broker, command: Command) -> Applied {
         let mut events = Vec::new();
         let outcome = state.apply(command, &mut events);
-        if outcome.is_ok() && !events.is_empty() {
-            broker.before_publication(&events);
-        }
         if outcome.is_ok() {
+            broker.before_publication(&events);
             self.published.store(Arc::new(state.clone()));
         }
-        Ok((outcome, events))
+        (outcome, events)
     }
 }
 
+/// What a command came to, and what follows from it.
 type Applied = (Result<Outcome, AmqpError>, Vec<Event>);
 
 /// How long a thread that serves clients waits for the catalog's lock.
@@ -93,25 +89,20 @@ impl CatalogStore for LocalCatalogStore {
         let Some(broker) = self.broker.upgrade() else {
             return Box::pin(std::future::ready(Err(stopped())));
         };
-        let command = if is_heavy(&broker.catalog(), &command) {
-            command
-        } else {
-            match broker.catalog_machine().apply(&broker, command, false) {
-                Ok((outcome, events)) => {
-                    broker.after_publication(events);
-                    return Box::pin(std::future::ready(outcome));
-                }
-                Err(command) => command,
-            }
-        };
+        if !is_heavy(&broker.catalog(), &command)
+            && let Some(state) = broker.catalog_machine().try_lock()
+        {
+            let (outcome, events) = broker.catalog_machine().apply(state, &broker, command);
+            broker.after_publication(events);
+            return Box::pin(std::future::ready(outcome));
+        }
         Box::pin(async move {
-            let apply = move || match broker.catalog_machine().apply(&broker, command, true) {
-                Ok((outcome, events)) => {
-                    broker.after_publication(events);
-                    broker.flush();
-                    outcome
-                }
-                Err(_) => Err(stopped()),
+            let apply = move || {
+                let machine = broker.catalog_machine();
+                let (outcome, events) = machine.apply(machine.state.lock(), &broker, command);
+                broker.after_publication(events);
+                broker.flush();
+                outcome
             };
             tokio::task::spawn_blocking(apply).await.unwrap_or_else(|_| Err(stopped()))
         })

@@ -11,7 +11,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use types::{ExchangeName, VhostName};
 
+/// Messages by their time and arrival.
 type Held = BTreeMap<(u64, u64), Arc<Chunk>>;
+/// A message whose time has come, and where it waited.
+type Due = (VhostName, ExchangeName, Arc<Chunk>);
 
 /// All held messages.
 #[derive(Default)]
@@ -30,7 +33,7 @@ impl Delayed {
         self.state.lock().by_exchange.remove(&(vhost.clone(), exchange.clone()));
     }
 
-    fn take_due(&self, now_ms: u64) -> (Vec<(VhostName, ExchangeName, Arc<Chunk>)>, Option<u64>) {
+    fn take_due(&self, now_ms: u64) -> (Vec<Due>, Option<u64>) {
         let mut state = self.state.lock();
         let mut due = Vec::new();
         let mut next: Option<u64> = None;

@@ -10,10 +10,13 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use types::{ExchangeName, FieldValue, Properties, VhostName};
 
-/// The last messages of each such exchange, oldest first.
+/// Messages, oldest first.
+type History = VecDeque<Arc<Chunk>>;
+
+/// The last messages of each such exchange.
 #[derive(Default)]
 pub(crate) struct Histories {
-    by_exchange: Mutex<HashMap<(VhostName, ExchangeName), VecDeque<Arc<Chunk>>>>,
+    by_exchange: Mutex<HashMap<(VhostName, ExchangeName), History>>,
 }
 
 impl Histories {

@@ -15,6 +15,13 @@ use types::{AmqpError, ExchangeName, Properties, VhostName};
 /// Above this many queues in one batch they are found by search instead of one after the other.
 const LINEAR_TARGETS_MAX: usize = 8;
 
+/// A queue, and the channel that waits for its commits (its address; 0 = nobody waits).
+type TargetKey = (types::QueueId, usize);
+
+fn address(outlet: Option<&Arc<dyn Outlet>>) -> usize {
+    outlet.map_or(0, |outlet| Arc::as_ptr(outlet).cast::<()>() as usize)
+}
+
 struct Target {
     queue: Arc<Queue>,
     picks: Picks,
@@ -37,8 +44,8 @@ pub struct PublishBatch {
     builder: ChunkBuilder,
     run: Option<Run>,
     targets: Vec<Target>,
-    /// Positions in `targets` by queue id, once there are many.
-    sorted: Vec<(types::QueueId, u32)>,
+    /// Positions in `targets` by queue and waiting channel, once there are many.
+    sorted: Vec<(TargetKey, u32)>,
 }
 
 impl PublishBatch {
@@ -90,8 +97,9 @@ impl PublishBatch {
 
     fn end_run(&mut self) {
         let Some(run) = self.run.take() else { return };
+        let waiting = run.confirm.as_ref().map(|(outlet, _)| outlet);
         for queue in &run.route.queues {
-            let at = self.target(queue);
+            let at = self.target(queue, waiting);
             let target = &mut self.targets[at];
             match &mut target.picks {
                 Picks::Span(first, count) if *count == 0 => (*first, *count) = (run.first, run.count),
@@ -99,36 +107,34 @@ impl PublishBatch {
                 picks => (run.first..run.first + run.count).for_each(|ordinal| picks.push(ordinal)),
             }
             target.bytes += run.bytes;
-            if let Some((outlet, number)) = &run.confirm {
-                let range = (*number, *number + u64::from(run.count) - 1);
-                match &mut target.ticket {
-                    Some(ticket) => ticket.ranges.push(range),
-                    None => {
-                        target.ticket = Some(Ticket { outlet: outlet.clone(), ranges: vec![range] });
-                    }
-                }
+            if let (Some((_, number)), Some(ticket)) = (&run.confirm, &mut target.ticket) {
+                ticket.ranges.push((*number, *number + u64::from(run.count) - 1));
             }
         }
     }
 
-    /// The target for a queue, a new one if it has none yet. Publishes of different channels do not
-    /// share a batch when confirms are on (see `must_flush_for`).
-    fn target(&mut self, queue: &Arc<Queue>) -> usize {
+    /// The target for a queue and the channel that waits, a new one if there is none yet: a ticket is one
+    /// channel's, and has a number for each of its messages.
+    fn target(&mut self, queue: &Arc<Queue>, waiting: Option<&Arc<dyn Outlet>>) -> usize {
+        let key = (queue.id, address(waiting));
+        let key_of =
+            |target: &Target| (target.queue.id, address(target.ticket.as_ref().map(|ticket| &ticket.outlet)));
         if self.targets.len() <= LINEAR_TARGETS_MAX {
-            if let Some(at) = self.targets.iter().position(|target| Arc::ptr_eq(&target.queue, queue)) {
+            if let Some(at) = self.targets.iter().position(|target| key_of(target) == key) {
                 return at;
             }
         } else {
             if self.sorted.is_empty() {
-                self.sorted = (0u32..).zip(&self.targets).map(|(at, target)| (target.queue.id, at)).collect();
+                self.sorted = (0u32..).zip(&self.targets).map(|(at, target)| (key_of(target), at)).collect();
                 self.sorted.sort_unstable();
             }
-            match self.sorted.binary_search_by_key(&queue.id, |(id, _)| *id) {
+            match self.sorted.binary_search_by_key(&key, |(known, _)| *known) {
                 Ok(found) => return self.sorted[found].1 as usize,
-                Err(place) => self.sorted.insert(place, (queue.id, self.targets.len() as u32)),
+                Err(place) => self.sorted.insert(place, (key, self.targets.len() as u32)),
             }
         }
-        self.targets.push(Target { queue: queue.clone(), picks: Picks::Span(0, 0), bytes: 0, ticket: None });
+        let ticket = waiting.map(|outlet| Ticket { outlet: outlet.clone(), ranges: Vec::new() });
+        self.targets.push(Target { queue: queue.clone(), picks: Picks::Span(0, 0), bytes: 0, ticket });
         self.targets.len() - 1
     }
 
@@ -196,7 +202,7 @@ fn parse_expiration(raw: &[u8]) -> Result<u64, AmqpError> {
     if !leftover.is_empty() {
         return Err(refuse(format!("{{leftover_string,\"{leftover}\"}}")));
     }
-    if text.starts_with('-') && unsigned.trim_start_matches('0') != "" {
+    if text.starts_with('-') && !unsigned.trim_start_matches('0').is_empty() {
         return Err(refuse(format!("{{value_negative,-{}}}", unsigned.trim_start_matches('0'))));
     }
     let value = unsigned.parse::<u64>().ok().filter(|value| *value <= EXPIRATION_MAX_MS);

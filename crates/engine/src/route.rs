@@ -27,6 +27,8 @@ pub struct Route {
     pub reply: Option<Arc<dyn Outlet>>,
     /// `x-delayed-message` exchanges that hold a copy first, and for how many milliseconds.
     pub delays: Vec<(ExchangeName, u64)>,
+    /// It is only held, and nobody is bound who would get it if it were released now.
+    pub held_in_vain: bool,
     /// Exchanges that remember it.
     pub history: Vec<ExchangeName>,
     /// Whether another message with the same exchange and key goes the same way.
@@ -84,8 +86,16 @@ impl Broker {
         // The default exchange has no version of its own: a route to a queue holds while the queue does,
         // one without a queue is looked up again.
         let cacheable = if is_default { !queues.is_empty() } else { routes.cacheable };
+        let held_in_vain = !delays.is_empty() && queues.is_empty() && reply.is_none() && {
+            let mut due = Routes::default();
+            delays.iter().filter_map(|(name, _)| vhost.exchange(name.as_str())).all(|exchange| {
+                router::route_due(vhost, exchange, &input, &mut due);
+                due.queues.is_empty()
+            })
+        };
         Ok(Route {
             wire: wire.into(),
+            held_in_vain,
             cacheable: cacheable && reply.is_none() && delays.is_empty(),
             queues,
             reply,

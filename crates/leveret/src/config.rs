@@ -28,7 +28,7 @@ struct Settings {
     /// Where the node keeps its data [default: ./data]
     #[arg(long, env = "LEVERET_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Address for AMQP clients [default: 0.0.0.0:5672]
+    /// Address for AMQP clients [default: [::]:5672, which is every IPv6 and IPv4 address]
     #[arg(long, env = "LEVERET_AMQP_ADDR", value_name = "IP:PORT")]
     amqp_addr: Option<String>,
     /// Address for AMQP clients over TLS; needs --tls-cert and --tls-key [default: none]
@@ -46,7 +46,7 @@ struct Settings {
     /// Refuse TLS clients without a certificate
     #[arg(long, env = "LEVERET_TLS_CLIENT_REQUIRED", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     tls_client_required: Option<bool>,
-    /// Address of the HTTP API; "none" switches it off [default: 0.0.0.0:15672]
+    /// Address of the HTTP API; "none" switches it off [default: [::]:15672]
     #[arg(long, env = "LEVERET_HTTP_ADDR", value_name = "IP:PORT")]
     http_addr: Option<String>,
     /// What is logged: error, warn, info, debug, trace, or a filter like info,server=debug [default: info]
@@ -168,7 +168,7 @@ impl Config {
         let http_addr = match pick!(http_addr).as_deref() {
             Some("none") => None,
             Some(text) => Some(address("http-addr", text)?),
-            None => Some(SocketAddr::from(([0, 0, 0, 0], 15672))),
+            None => Some(everywhere(15672)),
         };
         let loopback_users = match pick!(loopback_users).as_deref() {
             None => vec!["guest".to_owned()],
@@ -179,7 +179,10 @@ impl Config {
         Ok(Config {
             node_name: pick!(node_name).unwrap_or_else(|| format!("leveret@{}", host_name())),
             data_dir: pick!(data_dir).unwrap_or_else(|| PathBuf::from("data")),
-            amqp_addr: address("amqp-addr", pick!(amqp_addr).as_deref().unwrap_or("0.0.0.0:5672"))?,
+            amqp_addr: match pick!(amqp_addr).as_deref() {
+                Some(text) => address("amqp-addr", text)?,
+                None => everywhere(5672),
+            },
             tls,
             http_addr,
             log_level: pick!(log_level).unwrap_or_else(|| "info".to_owned()),
@@ -219,6 +222,16 @@ fn tls_config(
             Err("amqps-addr is set: it needs tls-cert and tls-key, files with the certificate and its key"
                 .into())
         }
+    }
+}
+
+/// All addresses of this machine: over IPv6, which takes IPv4 along, or IPv4 alone where there is no IPv6.
+fn everywhere(port: u16) -> SocketAddr {
+    let has_ipv6 = std::net::TcpListener::bind((std::net::Ipv6Addr::LOCALHOST, 0)).is_ok();
+    if has_ipv6 {
+        SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port))
+    } else {
+        SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, port))
     }
 }
 

@@ -58,9 +58,10 @@ async fn serve(
     tokio::spawn(broker.clone().run_timer());
     tokio::spawn(broker.clone().run_deletions());
     tokio::spawn(broker.clone().run_memory_watch());
-    tokio::spawn(server.clone().accept(listeners.amqp, None));
+    let cannot_accept = |error: std::io::Error| format!("connections cannot be accepted: {error}");
+    server.accept(listeners.amqp, None).map_err(cannot_accept)?;
     if let (Some(listener), Some(tls)) = (listeners.amqps, tls) {
-        tokio::spawn(server.clone().accept(listener, Some(tls)));
+        server.accept(listener, Some(tls)).map_err(cannot_accept)?;
     }
     let management = match listeners.http {
         Some(listener) => Some(
@@ -107,6 +108,7 @@ fn server_settings(config: &Config, shutdown: watch::Sender<bool>) -> ServerConf
         product: PRODUCT.to_owned(),
         version: COMPATIBLE_VERSION.to_owned(),
         auth: Authenticator { loopback_users: config.loopback_users.clone() },
+        every_second: crate::give_memory_back,
         external: config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()),
         shutdown,
     }
@@ -169,6 +171,10 @@ fn bind(key: &str, addr: SocketAddr) -> Result<TcpListener, String> {
     let listen = || -> std::io::Result<TcpListener> {
         let domain = socket2::Domain::for_address(addr);
         let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+        if addr.is_ipv6() && addr.ip().is_unspecified() {
+            // [::] stands for every address of the machine, the IPv4 ones too.
+            socket.set_only_v6(false)?;
+        }
         socket.set_reuse_address(true)?;
         socket.bind(&addr.into())?;
         socket.listen(1024)?;

@@ -17,6 +17,9 @@ use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
 
+/// Pause after a connection that could not be accepted.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
 /// How the server treats its clients.
 pub struct ServerConfig {
     /// Largest channel number offered; 0 = no limit.
@@ -35,6 +38,8 @@ pub struct ServerConfig {
     pub version: String,
     /// Who may log in.
     pub auth: Authenticator,
+    /// Called on each serving thread once a second.
+    pub every_second: fn(),
     /// Certificates may stand for users (EXTERNAL).
     pub external: bool,
     /// Becomes true when the node stops.
@@ -47,8 +52,24 @@ pub struct Server {
     config: Arc<ServerConfig>,
     workers: Vec<Handle>,
     threads: parking_lot::Mutex<Vec<std::thread::JoinHandle<()>>>,
+    /// Listening sockets, to wake the threads that accept.
+    listeners: parking_lot::Mutex<Vec<TcpListener>>,
     next: AtomicUsize,
     stop: watch::Sender<bool>,
+}
+
+/// An IPv4 address that came over an IPv6 socket, as itself.
+pub(crate) fn plain(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
+}
+
+async fn each_second(call: fn()) {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        second.tick().await;
+        call();
+    }
 }
 
 impl Server {
@@ -61,6 +82,7 @@ impl Server {
             let runtime = Builder::new_current_thread().enable_all().build()?;
             workers.push(runtime.handle().clone());
             runtime.spawn(broker.clone().run_handed_over());
+            runtime.spawn(each_second(config.every_second));
             let mut stopped = stop.subscribe();
             let serve = move || {
                 runtime.block_on(async move {
@@ -76,32 +98,45 @@ impl Server {
             config: Arc::new(config),
             workers,
             threads: parking_lot::Mutex::new(handles),
+            listeners: parking_lot::Mutex::default(),
             next: AtomicUsize::new(0),
             stop,
         }))
     }
 
-    /// Accepts on a bound listener until shutdown; to be spawned on the node's own runtime.
-    pub async fn accept(
-        self: Arc<Server>,
+    /// Accepts on a bound listener until shutdown, on a thread of its own: a new connection costs no
+    /// registration with a runtime that does not serve it.
+    pub fn accept(
+        self: &Arc<Server>,
         listener: TcpListener,
         tls: Option<Arc<rustls::ServerConfig>>,
     ) -> io::Result<()> {
-        listener.set_nonblocking(true)?;
-        let listener = tokio::net::TcpListener::from_std(listener)?;
         let local = listener.local_addr()?;
-        let mut shutdown = self.config.shutdown.subscribe();
+        self.listeners.lock().push(listener.try_clone()?);
+        let server = self.clone();
+        let accept = move || server.accept_until_shutdown(&listener, local, tls.as_ref());
+        let thread = std::thread::Builder::new().name(format!("accept-{}", local.port())).spawn(accept)?;
+        self.threads.lock().push(thread);
+        Ok(())
+    }
+
+    fn accept_until_shutdown(
+        &self,
+        listener: &TcpListener,
+        local: SocketAddr,
+        tls: Option<&Arc<rustls::ServerConfig>>,
+    ) {
         loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                _ = shutdown.changed() => return Ok(()),
-            };
+            let accepted = listener.accept();
+            if *self.config.shutdown.borrow() {
+                return;
+            }
             match accepted {
-                Ok((socket, peer)) => self.give(socket, peer, local, tls.clone()),
+                Ok((socket, peer)) => self.give(socket, peer, local, tls.cloned()),
                 Err(error) => {
                     // Out of file descriptors, most likely: others may close theirs.
                     tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    std::thread::sleep(ACCEPT_RETRY);
                 }
             }
         }
@@ -110,7 +145,7 @@ impl Server {
     /// Gives a socket to the next thread.
     fn give(
         &self,
-        socket: TcpStream,
+        socket: std::net::TcpStream,
         peer: SocketAddr,
         listening: SocketAddr,
         tls: Option<Arc<rustls::ServerConfig>>,
@@ -118,8 +153,10 @@ impl Server {
         let at = self.next.fetch_add(1, Ordering::Relaxed) % self.workers.len();
         let broker = self.broker.clone();
         let config = self.config.clone();
-        let Ok(socket) = socket.into_std() else { return };
-        // Out of the accepting runtime, into the serving one.
+        if let Err(error) = socket.set_nonblocking(true) {
+            tracing::warn!(%error, "a connection could not be set up");
+            return;
+        }
         self.workers[at].spawn(async move {
             let Ok(socket) = TcpStream::from_std(socket) else { return };
             if let Err(error) = socket.set_nodelay(true) {
@@ -132,7 +169,8 @@ impl Server {
                     return;
                 }
             };
-            let local = socket.local_addr().unwrap_or(listening);
+            let local = plain(socket.local_addr().unwrap_or(listening));
+            let peer = plain(peer);
             let id = broker.connections().next_id();
             let port = Arc::new(Port::new(id, broker, socket, session));
             connection::serve(port, config, peer, local).await;
@@ -141,7 +179,11 @@ impl Server {
 
     /// Tells every connection to close and waits until they have, at most `limit`.
     pub async fn shut_down(&self, limit: Duration) {
-        let _ = self.config.shutdown.send(true);
+        self.config.shutdown.send_replace(true);
+        for listener in self.listeners.lock().drain(..) {
+            // Wakes accept; the listener may be gone already.
+            let _ = socket2::SockRef::from(&listener).shutdown(std::net::Shutdown::Both);
+        }
         let gone = async {
             while self.broker.connections().count() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;

@@ -77,6 +77,16 @@ impl Port {
         self.out.lock()
     }
 
+    /// The connection's name in listings: the client's address and ours.
+    pub(crate) fn name(&self) -> String {
+        match (self.socket.peer_addr(), self.socket.local_addr()) {
+            (Ok(peer), Ok(local)) => {
+                format!("{} -> {}", crate::listener::plain(peer), crate::listener::plain(local))
+            }
+            _ => format!("connection {}", self.id),
+        }
+    }
+
     pub(crate) fn frame_max(&self) -> u32 {
         self.frame_max.load(Ordering::Relaxed)
     }

@@ -72,20 +72,55 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     Ok(chain)
 }
 
-/// The common name in a certificate's subject: the user name for EXTERNAL. Looks for the attribute
-/// 2.5.4.3 in the subject, which in a DER certificate is its last occurrence before the public key.
+/// The common name in a certificate's subject: the user name for EXTERNAL. None when there is none or
+/// the certificate is not well formed.
+///
+/// Source: RFC 5280 section 4.1: Certificate, TBSCertificate, Name.
 pub(crate) fn common_name(certificate: &[u8]) -> Option<String> {
-    const COMMON_NAME: [u8; 5] = [0x06, 0x03, 0x55, 0x04, 0x03];
-    const NAMES_MAX: usize = 2;
+    const SEQUENCE: u8 = 0x30;
+    const VERSION: u8 = 0xa0;
+    const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
+    let (_, certificate, _) = der_element(certificate)?;
+    let (_, mut rest, _) = der_element(certificate)?;
+    if rest.first() == Some(&VERSION) {
+        rest = der_element(rest)?.2;
+    }
+    // Serial number, signature algorithm, issuer, validity.
+    for _ in 0..4 {
+        rest = der_element(rest)?.2;
+    }
+    let (SEQUENCE, mut names, _) = der_element(rest)? else { return None };
     let mut found = None;
-    let mut from = 0;
-    for _ in 0..NAMES_MAX {
-        let Some(at) = certificate[from..].windows(5).position(|window| window == COMMON_NAME) else { break };
-        let value = from + at + 5;
-        let length = usize::from(*certificate.get(value + 1)?);
-        let text = certificate.get(value + 2..value + 2 + length)?;
-        found = Some(String::from_utf8_lossy(text).into_owned());
-        from = value;
+    while !names.is_empty() {
+        let (_, mut set, others) = der_element(names)?;
+        names = others;
+        while !set.is_empty() {
+            let (_, attribute, more) = der_element(set)?;
+            set = more;
+            let (_, kind, value) = der_element(attribute)?;
+            if kind == COMMON_NAME {
+                found = String::from_utf8(der_element(value)?.1.to_vec()).ok();
+            }
+        }
     }
     found
+}
+
+/// The first element of DER: its tag, its contents and what comes after it.
+fn der_element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    const LONG_FORM: u8 = 0x80;
+    let (tag, rest) = bytes.split_first()?;
+    let (first, mut rest) = rest.split_first()?;
+    let mut length = usize::from(*first);
+    if first & LONG_FORM != 0 {
+        let count = usize::from(first & !LONG_FORM);
+        let (digits, after) = rest.split_at_checked(count)?;
+        if count > 4 {
+            return None;
+        }
+        length = digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit));
+        rest = after;
+    }
+    let (contents, after) = rest.split_at_checked(length)?;
+    Some((*tag, contents, after))
 }

@@ -64,9 +64,21 @@ impl Confirms {
         self.pending.partition_point(|range| range.last < tag)
     }
 
+    /// Makes a range begin at `tag` if one holds it; gives the position of the first that is not before.
+    fn cut(&mut self, tag: u64) -> usize {
+        let at = self.position(tag);
+        let Some(range) = self.pending.get_mut(at).filter(|range| range.first < tag) else { return at };
+        let rest = Pending { first: tag, ..*range };
+        range.last = tag - 1;
+        self.pending.insert(at + 1, rest);
+        at + 1
+    }
+
     /// A queue has committed the publishes `first` to `last`.
     pub fn committed(&mut self, first: u64, last: u64) {
-        let mut at = self.position(first);
+        // Publishes of one range may have gone to different queues.
+        let mut at = self.cut(first);
+        self.cut(last + 1);
         while let Some(range) = self.pending.get_mut(at) {
             if range.first > last {
                 break;
@@ -81,22 +93,10 @@ impl Confirms {
 
     /// A queue has refused publish `tag`; it still has to be counted as committed there.
     pub fn refused(&mut self, tag: u64) {
-        let at = self.position(tag);
-        let Some(range) = self.pending.get(at).copied() else { return };
-        if range.first > tag {
-            return;
-        }
-        let mut parts = Vec::with_capacity(3);
-        if range.first < tag {
-            parts.push(Pending { last: tag - 1, ..range });
-        }
-        parts.push(Pending { first: tag, last: tag, nacked: true, ..range });
-        if tag < range.last {
-            parts.push(Pending { first: tag + 1, ..range });
-        }
-        self.pending.remove(at);
-        for part in parts.into_iter().rev() {
-            self.pending.insert(at, part);
+        let at = self.cut(tag);
+        self.cut(tag + 1);
+        if let Some(range) = self.pending.get_mut(at).filter(|range| range.first == tag) {
+            range.nacked = true;
         }
     }
 
@@ -176,6 +176,21 @@ mod tests {
         assert_eq!(confirms.unconfirmed(), 1);
         confirms.committed(1, 1);
         assert_eq!(confirms.take_replies(), [reply(1, false, false)]);
+        assert_eq!(confirms.unconfirmed(), 0);
+    }
+
+    #[test]
+    fn a_queue_answers_only_for_what_it_got() {
+        let mut confirms = Confirms::default();
+        // 1 and 3 went to one queue, 2 and 4 to another.
+        confirms.publish(4, 1);
+        confirms.committed(1, 1);
+        confirms.committed(3, 3);
+        assert_eq!(confirms.take_replies(), [reply(1, false, false), reply(3, false, false)]);
+        confirms.refused(4);
+        confirms.committed(2, 2);
+        confirms.committed(4, 4);
+        assert_eq!(confirms.take_replies(), [reply(2, false, false), reply(4, false, true)]);
         assert_eq!(confirms.unconfirmed(), 0);
     }
 

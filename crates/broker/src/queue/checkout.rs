@@ -135,6 +135,10 @@ impl QueueMachine {
                 _ => offers[next].ranges.push((index, index + 1)),
             }
         }
+        if !shared {
+            // Who got the last message is served last, so that the next round goes on behind it.
+            offers.rotate_left(turn);
+        }
         offers.retain(|offer| !offer.ranges.is_empty());
         offers
     }

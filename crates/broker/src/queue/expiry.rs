@@ -8,6 +8,9 @@ use super::index_set::Range;
 use super::machine::QueueMachine;
 use crate::message::DeathReason;
 
+/// Deadlines of messages that are no longer ready which may stand in the index before it is tidied.
+const STALE_DEADLINES_MAX: u64 = 64;
+
 impl QueueMachine {
     /// The earliest time something has to be done without being asked.
     pub fn next_deadline_ms(&self) -> Option<u64> {
@@ -44,6 +47,13 @@ impl QueueMachine {
             if common.is_none_or(|common| own < common) {
                 self.deadlines.insert((segment.added_at_ms.saturating_add(own), index));
             }
+        }
+    }
+
+    /// Drops deadlines of messages that left before their time, once these are the most.
+    pub(super) fn tidy_deadlines(&mut self) {
+        if self.deadlines.len() as u64 > 2 * self.ready.count() + STALE_DEADLINES_MAX {
+            self.deadlines.retain(|(_, index)| self.ready.contains(*index));
         }
     }
 

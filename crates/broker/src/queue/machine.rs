@@ -169,24 +169,39 @@ impl QueueMachine {
 
     /// Messages are done with; gives how many there were.
     pub fn settle(&mut self, consumer: ConsumerId, ranges: &[Range]) -> u64 {
-        let live = self.checked_out(ranges);
+        let live = self.answerable(ranges);
         let count = self.leave_unacked(consumer, &live);
         self.totals.ack += count;
         self.forget(live);
         count
     }
 
-    /// Parts of `ranges` that are live; an ack after a failover may name messages that are ready again.
-    fn checked_out(&self, ranges: &[Range]) -> Vec<Range> {
-        match ranges {
+    /// Parts of `ranges` that clients still answer for: live and not yet on the way to the dead-letter
+    /// exchange. An answer after a failover may name messages that are ready again.
+    fn answerable(&self, ranges: &[Range]) -> Vec<Range> {
+        let live: Vec<Range> = match ranges {
             [only] => self.state.live.within(*only).collect(),
             many => many.iter().flat_map(|range| self.state.live.within(*range)).collect(),
+        };
+        if self.state.discarding.is_empty() {
+            return live;
         }
+        let mut parts = Vec::with_capacity(live.len());
+        for (mut start, end) in live {
+            for index in self.state.discarding.range(start..end).map(|(index, _)| *index) {
+                parts.push((start, index));
+                start = index + 1;
+            }
+            parts.push((start, end));
+        }
+        parts.retain(|(start, end)| start < end);
+        parts
     }
 
     /// Takes messages out of the checked-out counts and gives their consumer its credit back.
     fn leave_unacked(&mut self, consumer: ConsumerId, ranges: &[Range]) -> u64 {
         let mut count = 0;
+        let mut held = 0;
         for range in ranges {
             let ready = self.ready.within(*range);
             let ready_count: u64 = ready.iter().map(|(a, b)| b - a).sum();
@@ -198,9 +213,10 @@ impl QueueMachine {
             self.unacked_count = self.unacked_count.saturating_sub(left);
             self.unacked_bytes = self.unacked_bytes.saturating_sub(bytes - ready_bytes);
             count += range.1 - range.0;
+            held += left;
         }
         if let Some(consumer) = self.consumers.get_mut(consumer) {
-            consumer.in_flight = consumer.in_flight.saturating_sub(count as u32);
+            consumer.in_flight = consumer.in_flight.saturating_sub(held as u32);
         }
         count
     }
@@ -223,7 +239,7 @@ impl QueueMachine {
 
     /// Messages come back from a consumer, to their old places; those over the limit leave.
     pub fn take_back(&mut self, consumer: ConsumerId, ranges: &[Range], now_ms: u64) {
-        let live = self.checked_out(ranges);
+        let live = self.answerable(ranges);
         self.leave_unacked(consumer, &live);
         if live.is_empty() {
             return;
@@ -246,7 +262,7 @@ impl QueueMachine {
 
     /// A consumer refused messages.
     pub fn reject(&mut self, consumer: ConsumerId, ranges: &[Range], now_ms: u64) {
-        let live = self.checked_out(ranges);
+        let live = self.answerable(ranges);
         self.leave_unacked(consumer, &live);
         self.let_go(live, DeathReason::Rejected, now_ms);
     }
@@ -399,6 +415,7 @@ impl QueueMachine {
 
     /// End of a turn that began with index `from`: what stays lets go of memory it does not need.
     pub fn settle_down(&mut self, from: u64) {
+        self.tidy_deadlines();
         if self.ready.count() + self.unacked_count > 0 {
             self.tail.settle_down(from, &self.state.live);
         }

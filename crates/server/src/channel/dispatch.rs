@@ -122,11 +122,8 @@ impl Channel {
             Method::BasicCancel { consumer_tag, nowait } => self.cancel(consumer_tag, nowait).await,
             Method::BasicCancelOk { .. } => {}
             Method::BasicGet { queue, no_ack, .. } => self.get(&queue, no_ack).await?,
-            Method::BasicRecoverAsync { requeue } => self.recover(requeue)?,
-            Method::BasicRecover { requeue } => {
-                self.recover(requeue)?;
-                self.reply(Method::BasicRecoverOk);
-            }
+            Method::BasicRecoverAsync { requeue } => self.recover(requeue, None)?,
+            Method::BasicRecover { requeue } => self.recover(requeue, Some(Method::BasicRecoverOk))?,
             other => return Err(unexpected(&other)),
         }
         Ok(())

@@ -11,6 +11,7 @@ mod publish;
 mod queue;
 mod route_cache;
 mod settle;
+mod trace;
 mod tx;
 
 use crate::fault::Fault;
@@ -58,9 +59,6 @@ pub(crate) struct Channel {
     pub(crate) routes: RouteCache,
     /// Number of the last publish in confirm mode.
     last_publish: u64,
-    /// Publishes of the current batch that the confirm machine does not know yet: how many, and to how
-    /// many queues each.
-    unregistered: Vec<(u64, u32)>,
     published: u64,
     last_queue: String,
     prefetch: u16,
@@ -83,7 +81,6 @@ impl Channel {
             mode: Mode::Plain,
             routes: RouteCache::default(),
             last_publish: 0,
-            unregistered: Vec::new(),
             published: 0,
             last_queue: String::new(),
             prefetch: 0,
@@ -127,9 +124,11 @@ impl Channel {
             // What was settled but not committed is held by the client, and goes back with the rest.
             let _ = self.tx_rollback();
         }
+        // First the consumers leave, so that what they held goes to others in its order.
         for consumer in self.port.close() {
             self.leave_queue(&consumer).await;
         }
+        self.port.give_back();
         self.assembly.reset();
     }
 

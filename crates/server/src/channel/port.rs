@@ -4,7 +4,7 @@
 //! its frames are in the outbox. Lock order: queue, channel, outbox; never the other way round.
 
 use crate::outbox::Outbox;
-use crate::port::{Port, Trace};
+use crate::port::Port;
 use broker::channel::{Confirms, Held, SettledGroup, Unacked, UnknownTag};
 use broker::message::Record;
 use broker::queue::{Deliveries, Delivery};
@@ -16,7 +16,6 @@ use protocol::frame::FRAME_END;
 use std::borrow::Cow;
 use std::sync::Arc;
 use types::limits::{BODY_COPY_MAX_BYTES, OUTBOX_HIGH_WATER_BYTES};
-use types::properties::OwnedProperties;
 use types::{ConsumerId, FieldValue, Properties};
 
 /// A consumer of this channel.
@@ -155,34 +154,17 @@ impl ChannelPort {
         }
     }
 
-    /// Sends everything the client holds back to its queues and stops deliveries.
+    /// Stops deliveries; gives the consumers.
     pub(crate) fn close(&self) -> Vec<ChannelConsumer> {
-        let (groups, consumers) = {
-            let mut state = self.state.lock();
-            state.closed = true;
-            (state.unacked.drain(), std::mem::take(&mut state.consumers))
-        };
-        self.post_groups(groups, QueueCommand::Return);
-        consumers
+        let mut state = self.state.lock();
+        state.closed = true;
+        std::mem::take(&mut state.consumers)
     }
 
-    fn trace_delivery(&self, queue: &Queue, record: &Record<'_>, returns: u32) {
-        let row = queue.row();
-        let broker = &self.port.broker;
-        let tracing = broker.catalog().vhost(self.vhost.as_str()).is_some_and(|vhost| vhost.tracing);
-        if !tracing {
-            return;
-        }
-        let mut properties = trace_properties(record);
-        if let Some(headers) = &mut properties.headers {
-            headers.insert("redelivered", FieldValue::I32(i32::from(returns > 0)));
-        }
-        self.port.add_trace(Trace {
-            vhost: self.vhost.clone(),
-            key: format!("deliver.{}", row.name),
-            properties: properties.encode(),
-            body: record.body.to_vec(),
-        });
+    /// Sends everything the client holds back to its queues.
+    pub(crate) fn give_back(&self) {
+        let groups = self.state.lock().unacked.drain();
+        self.post_groups(groups, QueueCommand::Return);
     }
 
     /// Puts one message's frames into the outbox.
@@ -273,29 +255,6 @@ pub(crate) fn without_bcc(raw: &[u8]) -> Cow<'_, [u8]> {
 
 pub(crate) fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
-}
-
-/// The properties of a firehose message about `record`.
-pub(crate) fn trace_properties(record: &Record<'_>) -> OwnedProperties {
-    let text = |bytes: &[u8]| FieldValue::LongString(bytes::Bytes::copy_from_slice(bytes));
-    let sent =
-        Properties::parse(record.properties).ok().and_then(|view| view.to_owned().ok()).unwrap_or_default();
-    let mut table = types::FieldTable::new();
-    if let Some(headers) = sent.headers {
-        table.insert("headers", FieldValue::Table(headers));
-    }
-    if let Some(mode) = sent.delivery_mode {
-        table.insert("delivery_mode", FieldValue::U8(mode));
-    }
-    if let Some(kind) = sent.content_type {
-        table.insert("content_type", text(&kind));
-    }
-    let headers = [
-        ("exchange_name", text(record.exchange())),
-        ("routing_keys", FieldValue::Array(vec![text(record.routing_key())])),
-        ("properties", FieldValue::Table(table)),
-    ];
-    OwnedProperties { headers: Some(headers.into_iter().collect()), ..Default::default() }
 }
 
 impl Outlet for ChannelPort {

@@ -3,7 +3,8 @@
 //! Invariant: publishes of a connection go into one batch in the order they came; whatever else the
 //! connection does, the batch is handed over first.
 
-use super::port::{contains, trace_properties, without_bcc};
+use super::port::{contains, without_bcc};
+use super::trace::TRACE_EXCHANGE;
 use super::{Channel, Mode};
 use crate::channel::port::ChannelPort;
 use broker::message::{RECORD_HEAD_BYTES, Record, RecordHead};
@@ -35,6 +36,12 @@ impl<'a> Incoming<'a> {
     }
 }
 
+/// Publishes of one channel that wait for confirms: runs of how many, and to how many queues each.
+struct Unregistered {
+    port: Arc<ChannelPort>,
+    runs: Vec<(u64, u32)>,
+}
+
 /// A connection's publishes on their way to the queues.
 #[derive(Default)]
 pub(crate) struct Publisher {
@@ -47,8 +54,8 @@ pub(crate) struct Publisher {
     pub(crate) catalog_version: u64,
     /// The firehose is on for this vhost.
     pub(crate) traced: bool,
-    /// Channels with publishes in the batch that asked for confirms.
-    pub(crate) confirming: Vec<u16>,
+    /// Publishes of the batch that asked for confirms, which the confirm machines do not know yet.
+    unregistered: Vec<Unregistered>,
     /// Publishes since the counters were last brought up to date.
     pub(crate) count: u64,
     /// Of those, routed to a queue.
@@ -65,6 +72,41 @@ impl Publisher {
         if catalog.version != self.catalog_version {
             self.catalog_version = catalog.version;
             self.traced = catalog.vhost(vhost).is_some_and(|vhost| vhost.tracing);
+        }
+    }
+
+    /// Notes a publish of a channel that goes to so many queues.
+    #[inline]
+    fn expect_confirm(&mut self, port: &Arc<ChannelPort>, queues: u32) {
+        self.with_confirm += 1;
+        let known = self.unregistered.iter_mut().rev().find(|waiting| Arc::ptr_eq(&waiting.port, port));
+        let Some(waiting) = known else {
+            self.unregistered.push(Unregistered { port: port.clone(), runs: vec![(1, queues)] });
+            return;
+        };
+        match waiting.runs.last_mut() {
+            Some((count, same)) if *same == queues => *count += 1,
+            _ => waiting.runs.push((1, queues)),
+        }
+    }
+
+    /// Hands the batch over to its queues. The confirm machines hear of the publishes before any queue
+    /// can commit them; those that no queue has to commit are confirmed right after.
+    pub(crate) fn hand_over(&mut self, broker: &Broker) {
+        for waiting in &self.unregistered {
+            let mut state = waiting.port.state.lock();
+            for (count, queues) in &waiting.runs {
+                state.confirms.publish(*count, *queues);
+            }
+        }
+        if let Some(slow) = self.batch.flush(broker) {
+            self.slow = Some(slow);
+        }
+        for waiting in self.unregistered.drain(..) {
+            let mut state = waiting.port.state.lock();
+            if !state.closed {
+                waiting.port.put_confirms(&mut state);
+            }
         }
     }
 
@@ -125,6 +167,10 @@ impl Channel {
     ) -> Result<(), AmqpError> {
         let (head, with_keys) = publisher.inspect(self, incoming.properties)?;
         let rewritten = self.rewrite_reply_to(incoming.properties)?;
+        if rewritten.is_some() {
+            // The next one with the same properties has to be rewritten as well.
+            publisher.last_properties.clear();
+        }
         let properties = rewritten.as_deref().unwrap_or(incoming.properties);
         let incoming = &Incoming { properties, ..*incoming };
         if let Mode::Transactional(_) = self.mode {
@@ -138,7 +184,7 @@ impl Channel {
             self.routes.find(&broker, &self.session, incoming.wire, Some(&view))?
         };
         if publisher.traced {
-            self.trace_publish(&broker, incoming);
+            self.trace_publish(&broker, incoming, &route);
         }
         self.publish_routed(publisher, &route, head, incoming);
         Ok(())
@@ -151,7 +197,8 @@ impl Channel {
         head: RecordHead,
         incoming: &Incoming<'_>,
     ) {
-        if route.is_empty() && route.history.is_empty() {
+        let returned = incoming.mandatory && route.held_in_vain;
+        if returned || (route.is_empty() && route.history.is_empty()) {
             self.unroutable(publisher, incoming);
             return;
         }
@@ -195,18 +242,12 @@ impl Channel {
     fn register(&mut self, publisher: &mut Publisher, queues: u32) -> Option<u64> {
         publisher.count += 1;
         self.published += 1;
+        self.facts.published.store(self.published, Ordering::Relaxed);
         if !matches!(self.mode, Mode::Confirm) {
             return None;
         }
-        publisher.with_confirm += 1;
-        if self.unregistered.is_empty() {
-            publisher.confirming.push(self.number);
-        }
         self.last_publish += 1;
-        match self.unregistered.last_mut() {
-            Some((count, same)) if *same == queues => *count += 1,
-            _ => self.unregistered.push((1, queues)),
-        }
+        publisher.expect_confirm(&self.port, queues);
         Some(self.last_publish)
     }
 
@@ -227,36 +268,9 @@ impl Channel {
         self.register(publisher, 0);
     }
 
-    /// Tells the confirm machine of the batch's publishes, before any queue can commit them.
-    pub(crate) fn register_batch(&mut self) {
-        self.facts.published.store(self.published, Ordering::Relaxed);
-        if self.unregistered.is_empty() {
-            return;
-        }
-        let mut state = self.port.state.lock();
-        for (count, queues) in self.unregistered.drain(..) {
-            state.confirms.publish(count, queues);
-        }
-    }
-
-    /// Sends confirms for publishes that no queue has to commit.
-    pub(crate) fn confirm_batch(&self) {
-        let mut state = self.port.state.lock();
-        self.port.put_confirms(&mut state);
-    }
-
-    /// Hands over a batch that only has publishes of this channel, or whose other channels' publishes
-    /// asked for no confirms.
+    /// Hands over what is gathered, of this channel and of others of the connection.
     pub(crate) fn hand_over(&mut self, publisher: &mut Publisher) {
-        self.register_batch();
-        let broker: Arc<Broker> = self.port.port.broker.clone();
-        if let Some(slow) = publisher.batch.flush(&broker) {
-            publisher.slow = Some(slow);
-        }
-        if publisher.confirming.contains(&self.number) {
-            publisher.confirming.retain(|number| *number != self.number);
-            self.confirm_batch();
-        }
+        publisher.hand_over(&self.port.port.broker);
     }
 
     fn check_user_id(&self, properties: &Properties<'_>) -> Result<(), AmqpError> {
@@ -293,15 +307,21 @@ impl Channel {
         Ok(Some(owned.encode()))
     }
 
-    fn trace_publish(&self, broker: &Broker, incoming: &Incoming<'_>) {
+    fn trace_publish(&self, broker: &Broker, incoming: &Incoming<'_>, route: &Route) {
         let record = Record {
             head: RecordHead::default(),
             route: incoming.wire,
             properties: incoming.properties,
             body: incoming.body,
         };
+        if record.exchange() == TRACE_EXCHANGE {
+            return;
+        }
         let key = format!("publish.{}", String::from_utf8_lossy(record.exchange()));
-        let properties = trace_properties(&record).encode();
+        let name = |queue: &Arc<Queue>| FieldValue::text(queue.row().name.as_str());
+        let routed = FieldValue::Array(route.queues.iter().map(name).collect());
+        let user = self.session.user.as_str();
+        let properties = self.port.trace_properties(&record, user, vec![("routed_queues", routed)]);
         broker.trace(&self.session.vhost, key, properties, incoming.body);
     }
 

@@ -4,6 +4,7 @@ use super::port::ChannelPort;
 use super::{Channel, Mode};
 use broker::channel::{SettledGroup, UnknownTag};
 use engine::QueueCommand;
+use protocol::Method;
 use protocol::deliver::Settle;
 use types::AmqpError;
 
@@ -24,13 +25,16 @@ impl Channel {
         Ok(())
     }
 
-    /// basic.recover: everything the client holds goes back to its queues.
-    pub(crate) fn recover(&self, requeue: bool) -> Result<(), AmqpError> {
+    /// basic.recover: everything the client holds goes back to its queues. The ok goes before what is
+    /// delivered again: clients forget what came before it.
+    pub(crate) fn recover(&self, requeue: bool, ok: Option<Method>) -> Result<(), AmqpError> {
         if !requeue {
             return Err(AmqpError::not_implemented("requeue=false"));
         }
-        let groups = self.port.state.lock().unacked.drain();
-        self.port.post_groups(groups, QueueCommand::Return);
+        if let Some(ok) = ok {
+            self.reply(ok);
+        }
+        self.port.give_back();
         Ok(())
     }
 }

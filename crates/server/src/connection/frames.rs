@@ -14,6 +14,7 @@ use protocol::frame::{Frame, FrameKind, next_frame};
 use protocol::method::method_ids;
 use protocol::publish::{PublishHead, whole_publish};
 use std::sync::Arc;
+use tokio::time::Instant;
 use types::{AmqpError, Reach};
 
 const BASIC_PUBLISH: (u16, u16) = (60, 40);
@@ -118,7 +119,11 @@ impl Connection {
     fn frame_while_closing(&mut self, frame: &Frame<'_>) -> Result<(), Fault> {
         if frame.kind == FrameKind::Method && frame.channel == 0 {
             match Method::decode(frame.payload) {
-                Ok(Method::ConnectionCloseOk) => self.phase = Phase::Closed,
+                // Nothing comes after it, so the socket can go at once.
+                Ok(Method::ConnectionCloseOk) => {
+                    self.phase = Phase::Closed;
+                    self.close_by = Some(Instant::now());
+                }
                 Ok(Method::ConnectionClose { .. }) => {
                     Method::ConnectionCloseOk.put(self.port.out().frames(), 0);
                 }
@@ -312,7 +317,7 @@ impl Connection {
     }
 
     /// Tells the client of an error and closes what it reaches.
-    async fn fail(&mut self, fault: Fault) {
+    pub(super) async fn fail(&mut self, fault: Fault) {
         self.finish_batch();
         match fault.reach() {
             Reach::Connection => self.close_with(fault.error, fault.class_method),
@@ -327,7 +332,7 @@ impl Connection {
     }
 
     /// Sends channel.close and ignores the channel until its close-ok.
-    pub(super) fn start_channel_close(&mut self, fault: Fault) {
+    fn start_channel_close(&mut self, fault: Fault) {
         let number = fault.channel;
         let Some(Some(channel)) = self.channels.get_mut(usize::from(number)) else {
             self.close_with(fault.error, fault.class_method);

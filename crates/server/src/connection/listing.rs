@@ -12,6 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use types::{FieldTable, UserName, VhostName};
 
+/// A channel's shared part and its facts.
+pub(crate) type ListedChannel = (Arc<ChannelPort>, Arc<ChannelFacts>);
+
 /// Facts that do not change, and those that others may read while they do.
 pub(crate) struct ConnectionFacts {
     pub(crate) name: String,
@@ -27,7 +30,7 @@ pub(crate) struct ConnectionFacts {
     pub(crate) connected_at_ms: u64,
     pub(crate) port: Arc<Port>,
     pub(crate) blocked: AtomicBool,
-    pub(crate) channels: Mutex<BTreeMap<u16, (Arc<ChannelPort>, Arc<ChannelFacts>)>>,
+    pub(crate) channels: Mutex<BTreeMap<u16, ListedChannel>>,
 }
 
 impl ConnectionFacts {
@@ -60,7 +63,7 @@ impl ConnectionView for ConnectionFacts {
 
     fn channels(&self) -> Vec<ChannelListing> {
         let channels = self.channels.lock();
-        let listing = |(number, (port, facts)): (&u16, &(Arc<ChannelPort>, Arc<ChannelFacts>))| {
+        let listing = |(number, (port, facts)): (&u16, &ListedChannel)| {
             let state = port.state.lock();
             let mode = facts.mode.load(Ordering::Relaxed);
             ChannelListing {

@@ -163,6 +163,10 @@ impl Connection {
             if self.phase == Phase::Closed && self.close_by.is_none() {
                 self.close_by = Some(Instant::now() + Duration::from_millis(CLOSE_TIMEOUT_MS));
             }
+            // Looked at here too: a client that goes on sending keeps the socket readable.
+            if self.close_by.is_some_and(|at| at <= Instant::now()) {
+                return;
+            }
             let reads = self.blocked.is_none() && self.has_room_for_replies();
             let stalled = self.port.stalled.load(Ordering::Acquire);
             let deadline = self.next_deadline();
@@ -187,12 +191,12 @@ impl Connection {
                     }
                 }
                 () = sleep_until(deadline), if deadline.is_some() => {
-                    if !self.deadline_passed() {
+                    if !self.deadline_passed().await {
                         return;
                     }
                 }
                 () = alarm_cleared(&mut self.blocked), if self.blocked.is_some() => self.unblock(),
-                _ = shutdown.changed(), if self.phase == Phase::Running => {
+                () = stopping(&mut shutdown), if self.phase == Phase::Running => {
                     let error = "broker forced connection closure with reason 'shutdown'";
                     self.close_with(AmqpError::new(ReplyCode::ConnectionForced, error), (0, 0));
                     self.close_by = Some(Instant::now() + Duration::from_millis(SHUTDOWN_TIMEOUT_MS));
@@ -222,7 +226,7 @@ impl Connection {
         true
     }
 
-    fn deadline_passed(&mut self) -> bool {
+    async fn deadline_passed(&mut self) -> bool {
         if self.close_by.is_some_and(|at| at <= Instant::now()) {
             return false;
         }
@@ -240,11 +244,11 @@ impl Connection {
                 return false;
             }
         }
-        self.check_consumer_timeouts();
+        self.check_consumer_timeouts().await;
         true
     }
 
-    fn check_consumer_timeouts(&mut self) {
+    async fn check_consumer_timeouts(&mut self) {
         let now_ms = engine::clock::now_ms();
         let late: Vec<(u16, u64)> = self
             .channels
@@ -261,7 +265,7 @@ impl Connection {
                 "delivery acknowledgement on channel {number} timed out. Timeout value used: {timeout_ms} ms. \
                  This timeout value can be configured, see consumers doc guide to learn more"
             );
-            self.start_channel_close(Fault::new(AmqpError::precondition_failed(text), number, (0, 0)));
+            self.fail(Fault::new(AmqpError::precondition_failed(text), number, (0, 0))).await;
         }
         self.port.flush();
     }
@@ -349,19 +353,7 @@ impl Connection {
 
     /// Hands the batch over to its queues.
     fn hand_over(&mut self) {
-        for number in &self.publisher.confirming {
-            if let Some(Some(channel)) = self.channels.get_mut(usize::from(*number)) {
-                channel.register_batch();
-            }
-        }
-        if let Some(slow) = self.publisher.batch.flush(&self.port.broker) {
-            self.publisher.slow = Some(slow);
-        }
-        for number in std::mem::take(&mut self.publisher.confirming) {
-            if let Some(Some(channel)) = self.channels.get(usize::from(number)) {
-                channel.confirm_batch();
-            }
-        }
+        self.publisher.hand_over(&self.port.broker);
     }
 
     /// Lets slow queues catch up: while a mailbox is full for as long as it takes, while consumers
@@ -434,6 +426,12 @@ async fn sleep_until(deadline: Option<Instant>) {
     if let Some(deadline) = deadline {
         tokio::time::sleep_until(deadline).await;
     }
+}
+
+/// Comes back when the node stops, also when it was told so before this connection was in.
+async fn stopping(shutdown: &mut watch::Receiver<bool>) {
+    // An error means the server is gone, which is a stop too.
+    let _ = shutdown.wait_for(|stopping| *stopping).await;
 }
 
 /// Comes back when no alarm is on.

@@ -1,0 +1,70 @@
+//! What can happen to a queue, as data that a scenario writes down or a property test makes up.
+
+use broker::queue::QueueConfig;
+
+/// A message of a batch.
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub priority: u8,
+    pub ttl_ms: Option<u64>,
+    pub bytes: usize,
+    /// Whether this queue gets it; the others of its chunk go elsewhere.
+    pub picked: bool,
+}
+
+/// What a connection takes of an offer.
+#[derive(Clone, Copy, Debug)]
+pub enum Appetite {
+    All,
+    UpTo(u32),
+    /// Takes some and then nothing until it is unblocked.
+    Blocked(u32),
+}
+
+/// What a client does with messages it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Settle,
+    Return,
+    Reject,
+}
+
+#[derive(Clone, Debug)]
+pub enum Step {
+    Enqueue(Vec<Message>),
+    AddConsumer {
+        priority: i64,
+        no_ack: bool,
+        exclusive: bool,
+        prefetch: u32,
+        lane: u64,
+    },
+    /// The consumer at this place of the list leaves.
+    RemoveConsumer(usize),
+    Unblock(usize),
+    /// One round of offers, each taken as the next appetite says.
+    Deliver(Vec<Appetite>),
+    Get {
+        no_ack: bool,
+    },
+    /// About what one holder holds, from some place on.
+    Answer {
+        answer: Answer,
+        holder: usize,
+        from: usize,
+        count: usize,
+    },
+    /// About messages nobody holds, as after a failover.
+    Stray {
+        answer: Answer,
+        start: u64,
+        count: u64,
+    },
+    /// Time goes by; what is over leaves.
+    Wait(u64),
+    EnforceLength,
+    Purge,
+    Configure(Box<QueueConfig>),
+    DeadLetter(usize),
+    SettleDown,
+}
