@@ -71,7 +71,7 @@ fn import(context: &Context, file: Option<&str>) -> Result<(), Failure> {
         }
     };
     let text = text.map_err(|error| Failure::data(format!("the definitions cannot be read: {error}")))?;
-    context.client.expect("POST", "/api/definitions", Some(&json(text.trim())?))?;
+    context.client.ask("POST", "/api/definitions", Some(&json(text.trim())?))?;
     context.say("Successfully imported definitions.");
     Ok(())
 }

@@ -71,7 +71,7 @@ fn path(context: &Context, component: &str, name: &str) -> String {
 }
 
 fn put(context: &Context, path: &str, value: &str) -> Result<(), Failure> {
-    context.client.expect("PUT", path, Some(&json!({ "value": json(value)? })))?;
+    context.client.ask("PUT", path, Some(&json!({ "value": json(value)? })))?;
     Ok(())
 }
 

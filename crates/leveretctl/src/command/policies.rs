@@ -78,7 +78,7 @@ fn set(context: &Context, sort: &Sort, setting: &Setting) -> Result<(), Failure>
         "priority": priority,
         "apply-to": apply_to,
     });
-    context.client.expect("PUT", &path(context, sort, name), Some(&body))?;
+    context.client.ask("PUT", &path(context, sort, name), Some(&body))?;
     Ok(())
 }
 

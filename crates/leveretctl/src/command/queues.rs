@@ -67,7 +67,7 @@ pub(crate) fn run(context: &Context, command: QueueCommand) -> Result<(), Failur
         }
         QueueCommand::Rebalance { .. } => {
             context.say("Rebalancing leaders of queues...");
-            context.client.expect("POST", "/api/rebalance/queues", None)?;
+            context.client.ask("POST", "/api/rebalance/queues", None)?;
             Ok(())
         }
     }

@@ -46,7 +46,7 @@ pub(crate) fn run(context: &Context, command: VhostCommand) -> Result<(), Failur
             {
                 body.extend(value.map(|value| (key.to_owned(), json!(value))));
             }
-            context.client.expect("PUT", &path(&name), Some(&Value::Object(body)))?;
+            context.client.ask("PUT", &path(&name), Some(&Value::Object(body)))?;
             Ok(())
         }
         VhostCommand::DeleteVhost { name } => {
@@ -87,7 +87,7 @@ fn list(context: &Context, columns: &[String]) -> Result<(), Failure> {
 
 fn trace(context: &Context, doing: &str, method: &str, done: &str) -> Result<(), Failure> {
     context.say(&format!("{doing} tracing for vhost \"{}\" ...", context.vhost()));
-    context.client.expect(method, &format!("/api/leveret/trace/{}", context.vhost_path()), None)?;
+    context.client.ask(method, &format!("/api/leveret/trace/{}", context.vhost_path()), None)?;
     context.say(&format!("Trace {done} for vhost {}", context.vhost()));
     Ok(())
 }
