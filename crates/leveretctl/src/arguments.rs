@@ -45,10 +45,16 @@ pub(crate) struct Options {
     #[arg(long, global = true, env = "LEVERET_URL")]
     pub(crate) url: Option<String>,
     /// Log in with this user instead of the token in the data directory
-    #[arg(long, global = true, env = "LEVERET_USER")]
+    #[arg(id = "login_user", long = "user", global = true, env = "LEVERET_USER")]
     pub(crate) user: Option<String>,
     /// The password of --user
-    #[arg(long, global = true, env = "LEVERET_PASSWORD", hide_env_values = true)]
+    #[arg(
+        id = "login_password",
+        long = "password",
+        global = true,
+        env = "LEVERET_PASSWORD",
+        hide_env_values = true
+    )]
     pub(crate) password: Option<String>,
     /// The node's data directory, whose token opens the node without a password
     #[arg(long, global = true, env = "LEVERET_DATA_DIR", default_value = "data")]

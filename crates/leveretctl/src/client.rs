@@ -29,10 +29,10 @@ pub(crate) struct Client {
 impl Client {
     /// Asks, and refuses every answer that is not good.
     pub(crate) fn get(&self, path: &str) -> Result<Value, Failure> {
-        self.expect("GET", path, None)
+        self.ask("GET", path, None)
     }
 
-    pub(crate) fn expect(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+    pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
         let answer = self.send(method, path, body, &[])?;
         if (200..300).contains(&answer.status) {
             return Ok(answer.body);

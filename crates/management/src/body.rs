@@ -19,7 +19,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 
     async fn from_request(request: Request, state: &S) -> Result<Body, Failure> {
         let bytes = Bytes::from_request(request, state).await.map_err(|error| match error.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Failure::bad_request("Exceeded HTTP request body size limit"),
+            StatusCode::PAYLOAD_TOO_LARGE => Failure::body_too_large(),
             _ => Failure::bad_request("the request body cannot be read"),
         })?;
         Body::parse(&bytes)

@@ -39,6 +39,11 @@ impl Failure {
         Failure::of(StatusCode::BAD_REQUEST, error, reason)
     }
 
+    /// A body above the limit.
+    pub(crate) fn body_too_large() -> Failure {
+        Failure::bad_request("Exceeded HTTP request body size limit")
+    }
+
     /// Nothing at this path.
     pub(crate) fn no_object() -> Failure {
         Failure::of(StatusCode::NOT_FOUND, "Object Not Found", "Not Found")

@@ -37,15 +37,15 @@ pub(crate) fn run(context: &Context, account: Account) -> Result<(), Failure> {
         Account::ChangePassword { username, password } => {
             context.say(&format!("Changing password for user \"{username}\" ..."));
             let password = typed(password)?;
-            overwrite(context, &username, |user| user["password"] = json!(password), true)
+            overwrite(context, &username, "password", json!(password))
         }
         Account::ClearPassword { username } => {
             context.say(&format!("Clearing password for user \"{username}\" ..."));
-            overwrite(context, &username, |user| user["password_hash"] = json!(""), true)
+            overwrite(context, &username, "password_hash", json!(""))
         }
         Account::SetUserTags { username, tags } => {
             context.say(&format!("Setting tags for user \"{username}\" to [{}] ...", tags.join(", ")));
-            overwrite(context, &username, |user| user["tags"] = json!(tags), false)
+            overwrite(context, &username, "tags", json!(tags))
         }
         Account::AuthenticateUser { username, password } => authenticate(context, &username, password),
         Account::HashPassword { password } => {
@@ -107,7 +107,7 @@ fn add(context: &Context, name: &str, password: Option<String>) -> Result<(), Fa
         return Err(Failure::software(format!("User \"{name}\" already exists")));
     }
     let body = json!({"password": password, "tags": ""});
-    context.client.expect("PUT", &path(name), Some(&body))?;
+    context.client.ask("PUT", &path(name), Some(&body))?;
     context.say(
         "Done. Don't forget to grant the user permissions to some virtual hosts! \
          See 'leveretctl help set_permissions' to learn more.",
@@ -118,24 +118,21 @@ fn add(context: &Context, name: &str, password: Option<String>) -> Result<(), Fa
 fn delete(context: &Context, name: &str) -> Result<(), Failure> {
     context.say(&format!("Deleting user \"{name}\" ..."));
     find(context, name)?;
-    context.client.expect("DELETE", &path(name), None)?;
+    context.client.ask("DELETE", &path(name), None)?;
     Ok(())
 }
 
-/// Puts a user again with something changed.
-fn overwrite(
-    context: &Context,
-    name: &str,
-    change: impl FnOnce(&mut Value),
-    new_password: bool,
-) -> Result<(), Failure> {
-    let mut user = find(context, name)?;
-    if let (true, Some(user)) = (new_password, user.as_object_mut()) {
+/// Puts a user again with one field changed; a new password takes the place of the old hash.
+fn overwrite(context: &Context, name: &str, key: &str, value: Value) -> Result<(), Failure> {
+    let Value::Object(mut user) = find(context, name)? else {
+        return Err(Failure::software(format!("the node describes user \"{name}\" in an unknown form")));
+    };
+    if key.starts_with("password") {
         user.remove("password_hash");
         user.remove("hashing_algorithm");
     }
-    change(&mut user);
-    context.client.expect("PUT", &path(name), Some(&user))?;
+    user.insert(key.to_owned(), value);
+    context.client.ask("PUT", &path(name), Some(&Value::Object(user)))?;
     Ok(())
 }
 

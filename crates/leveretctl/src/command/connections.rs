@@ -8,6 +8,7 @@ use serde_json::Value;
 
 #[derive(Subcommand, Debug)]
 #[command(rename_all = "snake_case")]
+#[allow(clippy::enum_variant_names)] // the commands' own words
 pub(crate) enum Connection {
     /// Closes a connection, named as in list_connections' columns pid and name
     CloseConnection { name: String, explanation: String },
@@ -18,7 +19,7 @@ pub(crate) enum Connection {
         #[arg(long, default_value_t = 0)]
         limit: usize,
         /// Accepted and not needed
-        #[arg(long, default_value_t = 0)]
+        #[arg(long = "per-connection-delay", default_value_t = 0)]
         per_connection_delay: u64,
         /// Of all virtual hosts
         #[arg(long)]

@@ -9,6 +9,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 
 #[derive(Subcommand, Debug)]
 #[command(rename_all = "snake_case")]
+#[allow(clippy::enum_variant_names)] // the commands' own words
 pub(crate) enum Definition {
     /// Writes everything that is declared into a file, or to standard output with '-'
     ExportDefinitions {
@@ -24,7 +25,7 @@ pub(crate) enum Definition {
         #[arg(long, default_value = "json")]
         format: String,
         /// Accepted; what is there already is left as it is
-        #[arg(long)]
+        #[arg(long = "skip-if-unchanged")]
         skip_if_unchanged: bool,
     },
 }
@@ -70,7 +71,7 @@ fn import(context: &Context, file: Option<&str>) -> Result<(), Failure> {
         }
     };
     let text = text.map_err(|error| Failure::data(format!("the definitions cannot be read: {error}")))?;
-    context.client.expect("POST", "/api/definitions", Some(&json(text.trim())?))?;
+    context.client.ask("POST", "/api/definitions", Some(&json(text.trim())?))?;
     context.say("Successfully imported definitions.");
     Ok(())
 }

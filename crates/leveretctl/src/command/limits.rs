@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 #[derive(Subcommand, Debug)]
 #[command(rename_all = "snake_case")]
+#[allow(clippy::enum_variant_names)] // the commands' own words
 pub(crate) enum Limit {
     /// Sets limits of a virtual host: a JSON object with max-connections, max-queues
     SetVhostLimits { definition: String },
@@ -80,18 +81,14 @@ fn set(context: &Context, path: &str, definition: &str) -> Result<(), Failure> {
         return Err(Failure::data("limits are given as a JSON object"));
     };
     for (name, value) in limits {
-        context.client.expect(
-            "PUT",
-            &format!("{path}/{}", segment(&name)),
-            Some(&json!({ "value": value })),
-        )?;
+        context.client.ask("PUT", &format!("{path}/{}", segment(&name)), Some(&json!({ "value": value })))?;
     }
     Ok(())
 }
 
 fn clear(context: &Context, path: &str, names: &[&str]) -> Result<(), Failure> {
     for name in names {
-        context.client.expect("DELETE", &format!("{path}/{}", segment(name)), None)?;
+        context.client.ask("DELETE", &format!("{path}/{}", segment(name)), None)?;
     }
     Ok(())
 }

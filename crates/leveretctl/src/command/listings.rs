@@ -8,6 +8,7 @@ use serde_json::Value;
 
 #[derive(Subcommand, Debug)]
 #[command(rename_all = "snake_case")]
+#[allow(clippy::enum_variant_names)] // the commands' own words
 pub(crate) enum Listing {
     /// Lists queues: name and messages, or the columns that are named
     ListQueues {

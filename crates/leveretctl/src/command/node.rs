@@ -64,7 +64,7 @@ pub(crate) fn run(context: &Context, node: Node) -> Result<(), Failure> {
         Node::ClusterStatus => cluster_status(context),
         Node::SetClusterName { name } => {
             context.say(&format!("Setting cluster name to {name} ..."));
-            context.client.expect("PUT", "/api/cluster-name", Some(&json!({ "name": name })))?;
+            context.client.ask("PUT", "/api/cluster-name", Some(&json!({ "name": name })))?;
             Ok(())
         }
         Node::AwaitStartup => Ok(()),

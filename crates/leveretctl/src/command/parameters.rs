@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 #[derive(Subcommand, Debug)]
 #[command(rename_all = "snake_case")]
+#[allow(clippy::enum_variant_names)] // the commands' own words
 pub(crate) enum Parameter {
     /// Sets a parameter of a virtual host to a JSON value
     SetParameter { component: String, name: String, value: String },
@@ -70,7 +71,7 @@ fn path(context: &Context, component: &str, name: &str) -> String {
 }
 
 fn put(context: &Context, path: &str, value: &str) -> Result<(), Failure> {
-    context.client.expect("PUT", path, Some(&json!({ "value": json(value)? })))?;
+    context.client.ask("PUT", path, Some(&json!({ "value": json(value)? })))?;
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 #[derive(Subcommand, Debug)]
 #[command(rename_all = "snake_case")]
+#[allow(clippy::enum_variant_names)] // the commands' own words
 pub(crate) enum Permission {
     /// Lists who may do what in a virtual host
     ListPermissions,

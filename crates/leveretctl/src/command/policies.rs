@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 #[derive(Subcommand, Debug)]
 #[command(rename_all = "snake_case")]
+#[allow(clippy::enum_variant_names)] // the commands' own words
 pub(crate) enum Policy {
     /// Sets a policy
     SetPolicy(Setting),
@@ -35,7 +36,7 @@ pub(crate) struct Setting {
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     priority: i64,
     /// queues, classic_queues, quorum_queues, streams, exchanges or all
-    #[arg(long, default_value = "all")]
+    #[arg(long = "apply-to", default_value = "all")]
     apply_to: String,
 }
 
@@ -77,7 +78,7 @@ fn set(context: &Context, sort: &Sort, setting: &Setting) -> Result<(), Failure>
         "priority": priority,
         "apply-to": apply_to,
     });
-    context.client.expect("PUT", &path(context, sort, name), Some(&body))?;
+    context.client.ask("PUT", &path(context, sort, name), Some(&body))?;
     Ok(())
 }
 

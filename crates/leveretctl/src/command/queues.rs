@@ -7,6 +7,7 @@ use clap::Subcommand;
 
 #[derive(Subcommand, Debug)]
 #[command(rename_all = "snake_case")]
+#[allow(clippy::enum_variant_names)] // the commands' own words
 pub(crate) enum QueueCommand {
     /// Removes all ready messages of a queue
     PurgeQueue { queue: String },
@@ -14,19 +15,19 @@ pub(crate) enum QueueCommand {
     DeleteQueue {
         queue: String,
         /// Only when it holds no messages
-        #[arg(short = 'e', long)]
+        #[arg(short = 'e', long = "if-empty")]
         if_empty: bool,
         /// Only when it has no consumers
-        #[arg(short = 'u', long)]
+        #[arg(short = 'u', long = "if-unused")]
         if_unused: bool,
     },
     /// Balances queues over nodes; one node is always balanced
     Rebalance {
         #[arg(default_value = "all")]
         kind: String,
-        #[arg(long)]
+        #[arg(long = "vhost-pattern")]
         vhost_pattern: Option<String>,
-        #[arg(long)]
+        #[arg(long = "queue-pattern")]
         queue_pattern: Option<String>,
     },
 }
@@ -66,7 +67,7 @@ pub(crate) fn run(context: &Context, command: QueueCommand) -> Result<(), Failur
         }
         QueueCommand::Rebalance { .. } => {
             context.say("Rebalancing leaders of queues...");
-            context.client.expect("POST", "/api/rebalance/queues", None)?;
+            context.client.ask("POST", "/api/rebalance/queues", None)?;
             Ok(())
         }
     }

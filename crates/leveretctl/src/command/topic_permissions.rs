@@ -9,6 +9,7 @@ use serde_json::json;
 
 #[derive(Subcommand, Debug)]
 #[command(rename_all = "snake_case")]
+#[allow(clippy::enum_variant_names)] // the commands' own words
 pub(crate) enum TopicPermission {
     /// Lists topic permissions in a virtual host
     ListTopicPermissions,

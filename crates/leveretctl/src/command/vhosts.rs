@@ -22,7 +22,7 @@ pub(crate) enum VhostCommand {
         description: Option<String>,
         #[arg(long)]
         tags: Option<String>,
-        #[arg(long)]
+        #[arg(long = "default-queue-type")]
         default_queue_type: Option<String>,
     },
     /// Deletes a virtual host with everything in it
@@ -46,7 +46,7 @@ pub(crate) fn run(context: &Context, command: VhostCommand) -> Result<(), Failur
             {
                 body.extend(value.map(|value| (key.to_owned(), json!(value))));
             }
-            context.client.expect("PUT", &path(&name), Some(&Value::Object(body)))?;
+            context.client.ask("PUT", &path(&name), Some(&Value::Object(body)))?;
             Ok(())
         }
         VhostCommand::DeleteVhost { name } => {
@@ -87,7 +87,7 @@ fn list(context: &Context, columns: &[String]) -> Result<(), Failure> {
 
 fn trace(context: &Context, doing: &str, method: &str, done: &str) -> Result<(), Failure> {
     context.say(&format!("{doing} tracing for vhost \"{}\" ...", context.vhost()));
-    context.client.expect(method, &format!("/api/leveret/trace/{}", context.vhost_path()), None)?;
+    context.client.ask(method, &format!("/api/leveret/trace/{}", context.vhost_path()), None)?;
     context.say(&format!("Trace {done} for vhost {}", context.vhost()));
     Ok(())
 }

@@ -132,6 +132,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .merge(trace::routes())
         .fallback(|| async { Failure::no_object() })
         .layer(DefaultBodyLimit::max(HTTP_BODY_MAX_BYTES))
+        .layer(axum::middleware::from_fn(not_too_large))
         .layer(axum::middleware::map_response(uncached))
         .with_state(api);
     // Around all the rest, for the path has to be changed before it is looked up.
@@ -141,6 +142,16 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
 async fn uncached(mut response: Response) -> Response {
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
+}
+
+/// Refuses a body by its announced length, before it has come.
+async fn not_too_large(request: Request, next: Next) -> Response {
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let length: Option<usize> = length.and_then(|digits| digits.parse().ok());
+    if length.is_some_and(|length| length > HTTP_BODY_MAX_BYTES) {
+        return Failure::body_too_large().into_response();
+    }
+    next.run(request).await
 }
 
 /// RabbitMQ takes `/api/queues/` for `/api/queues`.

@@ -1,0 +1,11 @@
+//! The built binary against a broker with its HTTP API in this process.
+//!
+//! Invariant: every test has a broker of its own and reaches it as an operator on its machine does, by the
+//! token in the data directory.
+
+mod accounts;
+mod definitions;
+mod listings;
+mod node;
+mod server;
+mod settings;
