@@ -138,6 +138,34 @@ impl PublishBatch {
         self.targets.len() - 1
     }
 
+    /// Hands one message over in the buffer it came in, without copying it: room for a record head, then
+    /// properties and body as `head` says. Whatever was gathered before must have been flushed.
+    pub fn send_alone(
+        &mut self,
+        broker: &Broker,
+        route: &Arc<Route>,
+        head: RecordHead,
+        buffer: Vec<u8>,
+        confirm: Option<(&Arc<dyn Outlet>, u64)>,
+    ) -> Option<Arc<Queue>> {
+        debug_assert!(self.is_empty());
+        let bytes = u64::from(head.body_bytes);
+        let chunk = Arc::new(Chunk::of_one(buffer, head, route.wire.clone()));
+        let mut slow = None;
+        for queue in &route.queues {
+            let ticket = confirm
+                .map(|(outlet, number)| Ticket { outlet: outlet.clone(), ranges: vec![(number, number)] });
+            let enqueue = Enqueue { chunk: chunk.clone(), picks: Picks::Span(0, 1), bytes, ticket };
+            broker.post_quietly(queue, QueueCommand::Enqueue(enqueue));
+            if queue.is_full() || queue.is_congested() {
+                slow = Some(queue.clone());
+            }
+        }
+        drop(chunk);
+        broker.run_posted();
+        slow
+    }
+
     /// Hands the messages over to their queues and runs those that are idle. Gives the queues that
     /// want their publishers to wait.
     pub fn flush(&mut self, broker: &Broker) -> Option<Arc<Queue>> {

@@ -13,6 +13,7 @@ use protocol::assembly::Content;
 use protocol::deliver;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use types::limits::BODY_COPY_MAX_BYTES;
 use types::{AmqpError, FieldValue, Properties, ReplyCode};
 
 /// What one publish brings.
@@ -93,13 +94,17 @@ impl Publisher {
     /// Hands the batch over to its queues. The confirm machines hear of the publishes before any queue
     /// can commit them; those that no queue has to commit are confirmed right after.
     pub(crate) fn hand_over(&mut self, broker: &Broker) {
+        self.hand_over_by(|batch| batch.flush(broker));
+    }
+
+    fn hand_over_by(&mut self, send: impl FnOnce(&mut PublishBatch) -> Option<Arc<Queue>>) {
         for waiting in &self.unregistered {
             let mut state = waiting.port.state.lock();
             for (count, queues) in &waiting.runs {
                 state.confirms.publish(*count, *queues);
             }
         }
-        if let Some(slow) = self.batch.flush(broker) {
+        if let Some(slow) = send(&mut self.batch) {
             self.slow = Some(slow);
         }
         for waiting in self.unregistered.drain(..) {
@@ -165,6 +170,53 @@ impl Channel {
         publisher: &mut Publisher,
         incoming: &Incoming<'_>,
     ) -> Result<(), AmqpError> {
+        if let Mode::Transactional(_) = self.mode {
+            publisher.inspect(self, incoming.properties)?;
+            let rewritten = self.rewrite_reply_to(incoming.properties)?;
+            let properties = rewritten.as_deref().unwrap_or(incoming.properties);
+            return self.publish_in_transaction(&Incoming { properties, ..*incoming });
+        }
+        let (route, head, rewritten) = self.resolve(publisher, incoming)?;
+        let properties = rewritten.as_deref().unwrap_or(incoming.properties);
+        self.publish_routed(publisher, &route, head, &Incoming { properties, ..*incoming });
+        Ok(())
+    }
+
+    /// Takes a publish whose content came in several frames. A large one is not copied again.
+    pub(crate) fn publish_content(
+        &mut self,
+        publisher: &mut Publisher,
+        content: Content,
+    ) -> Result<(), AmqpError> {
+        let incoming = Incoming::of(&content);
+        let is_small = incoming.body.len() <= BODY_COPY_MAX_BYTES;
+        if is_small || incoming.immediate || matches!(self.mode, Mode::Transactional(_)) {
+            return self.publish(publisher, &incoming);
+        }
+        self.hand_over(publisher);
+        let (route, head, rewritten) = self.resolve(publisher, &incoming)?;
+        let in_vain = incoming.mandatory && route.held_in_vain;
+        if rewritten.is_some() || in_vain || !route.is_plain() || route.queues.is_empty() {
+            let properties = rewritten.as_deref().unwrap_or(incoming.properties);
+            self.publish_routed(publisher, &route, head, &Incoming { properties, ..incoming });
+            return Ok(());
+        }
+        let body_bytes = incoming.body.len() as u32;
+        let head = RecordHead { body_bytes, properties_bytes: content.properties_len as u32, ..head };
+        publisher.routed += 1;
+        let number = self.register(publisher, route.queues.len() as u32);
+        let confirm = number.map(|number| (&self.outlet, number));
+        let broker = &self.port.port.broker;
+        publisher.hand_over_by(|batch| batch.send_alone(broker, &route, head, content.buffer, confirm));
+        Ok(())
+    }
+
+    /// Checks a publish and finds its route; gives other properties where they had to be rewritten.
+    fn resolve(
+        &mut self,
+        publisher: &mut Publisher,
+        incoming: &Incoming<'_>,
+    ) -> Result<(Arc<Route>, RecordHead, Option<Vec<u8>>), AmqpError> {
         let (head, with_keys) = publisher.inspect(self, incoming.properties)?;
         let rewritten = self.rewrite_reply_to(incoming.properties)?;
         if rewritten.is_some() {
@@ -172,10 +224,6 @@ impl Channel {
             publisher.last_properties.clear();
         }
         let properties = rewritten.as_deref().unwrap_or(incoming.properties);
-        let incoming = &Incoming { properties, ..*incoming };
-        if let Mode::Transactional(_) = self.mode {
-            return self.publish_in_transaction(incoming);
-        }
         let view = Properties::parse(properties).map_err(|error| AmqpError::syntax_error(error.reason))?;
         let broker = self.port.port.broker.clone();
         let route = if with_keys {
@@ -184,10 +232,9 @@ impl Channel {
             self.routes.find(&broker, &self.session, incoming.wire, Some(&view))?
         };
         if publisher.traced {
-            self.trace_publish(&broker, incoming, &route);
+            self.trace_publish(&broker, &Incoming { properties, ..*incoming }, &route);
         }
-        self.publish_routed(publisher, &route, head, incoming);
-        Ok(())
+        Ok((route, head, rewritten))
     }
 
     pub(crate) fn publish_routed(

@@ -184,7 +184,7 @@ impl Connection {
     fn publish_content(&mut self, number: u16, content: Content) -> Result<(), AmqpError> {
         let Connection { channels, publisher, .. } = self;
         let Some(Some(channel)) = channels.get_mut(usize::from(number)) else { return Ok(()) };
-        channel.publish(publisher, &Incoming::of(&content))
+        channel.publish_content(publisher, content)
     }
 
     async fn connection_method(&mut self, method: Method) -> Result<(), Fault> {
