@@ -118,7 +118,7 @@ impl Channel {
             tag,
             arguments: consume.arguments,
             outlet: self.outlet.clone(),
-            channel: self.number.to_string(),
+            channel: self.port.listing_name(&self.port.port.name()),
             reply,
         };
         let broker = self.port.port.broker.clone();

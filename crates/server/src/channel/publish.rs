@@ -37,6 +37,9 @@ impl<'a> Incoming<'a> {
     }
 }
 
+/// Where a publish goes, what its record's head says, and its properties if they had to be rewritten.
+type Resolved = (Arc<Route>, RecordHead, Option<Vec<u8>>);
+
 /// Publishes of one channel that wait for confirms: runs of how many, and to how many queues each.
 struct Unregistered {
     port: Arc<ChannelPort>,
@@ -212,11 +215,7 @@ impl Channel {
     }
 
     /// Checks a publish and finds its route; gives other properties where they had to be rewritten.
-    fn resolve(
-        &mut self,
-        publisher: &mut Publisher,
-        incoming: &Incoming<'_>,
-    ) -> Result<(Arc<Route>, RecordHead, Option<Vec<u8>>), AmqpError> {
+    fn resolve(&mut self, publisher: &mut Publisher, incoming: &Incoming<'_>) -> Result<Resolved, AmqpError> {
         let (head, with_keys) = publisher.inspect(self, incoming.properties)?;
         let rewritten = self.rewrite_reply_to(incoming.properties)?;
         if rewritten.is_some() {
