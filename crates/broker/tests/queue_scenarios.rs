@@ -14,11 +14,11 @@ fn message(bytes: usize) -> Message {
 }
 
 fn consumer(prefetch: u32) -> Step {
-    Step::AddConsumer { priority: 0, no_ack: false, exclusive: false, prefetch, lane: 0 }
+    Step::AddConsumer { priority: 0, no_ack: false, exclusive: false, prefetch }
 }
 
-fn on_lane(lane: u64) -> Step {
-    Step::AddConsumer { priority: 0, no_ack: false, exclusive: false, prefetch: 0, lane }
+fn unlimited() -> Step {
+    Step::AddConsumer { priority: 0, no_ack: false, exclusive: false, prefetch: 0 }
 }
 
 fn messages(count: usize) -> Step {
@@ -172,7 +172,7 @@ fn the_delivery_limit_counts_returns() {
 #[test]
 fn the_single_active_consumer_stays_until_it_leaves() {
     let config = QueueConfig { single_active_consumer: true, ..Default::default() };
-    let higher = Step::AddConsumer { priority: 5, no_ack: false, exclusive: false, prefetch: 1, lane: 0 };
+    let higher = Step::AddConsumer { priority: 5, no_ack: false, exclusive: false, prefetch: 1 };
     let mut pair = run(config, &[consumer(1), higher, messages(3), deliver()]);
     assert_eq!(holders(&pair), [(0, 1)]);
     pair.step(&deliver());
@@ -184,7 +184,7 @@ fn the_single_active_consumer_stays_until_it_leaves() {
 
 #[test]
 fn consumers_of_one_priority_take_turns() {
-    let pair = run(QueueConfig::default(), &[on_lane(1), on_lane(2), on_lane(3), messages(4), deliver()]);
+    let pair = run(QueueConfig::default(), &[unlimited(), unlimited(), unlimited(), messages(4), deliver()]);
     assert_eq!(holders(&pair), [(0, 1), (1, 2), (2, 3), (3, 1)]);
     let mut pair = pair;
     pair.step(&messages(1));
@@ -194,8 +194,8 @@ fn consumers_of_one_priority_take_turns() {
 
 #[test]
 fn a_higher_consumer_is_served_while_it_has_credit() {
-    let higher = Step::AddConsumer { priority: 1, no_ack: false, exclusive: false, prefetch: 2, lane: 1 };
-    let mut pair = run(QueueConfig::default(), &[on_lane(2), higher, messages(3), deliver()]);
+    let higher = Step::AddConsumer { priority: 1, no_ack: false, exclusive: false, prefetch: 2 };
+    let mut pair = run(QueueConfig::default(), &[unlimited(), higher, messages(3), deliver()]);
     assert_eq!(holders(&pair), [(0, 2), (1, 2)]);
     pair.step(&deliver());
     assert_eq!(holders(&pair), [(0, 2), (1, 2), (2, 1)]);

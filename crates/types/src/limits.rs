@@ -27,7 +27,7 @@ pub const MESSAGE_SIZE_DEFAULT_BYTES: u64 = 134_217_728;
 /// Largest message body that can be configured.
 pub const MESSAGE_SIZE_MAX_BYTES: u64 = 536_870_912;
 /// Deepest nesting of tables and arrays that is decoded.
-pub const TABLE_DEPTH_MAX: usize = 32;
+pub const TABLE_DEPTH_MAX: usize = 200;
 
 /// Bytes one thread reads from a socket at once.
 pub const READ_BUFFER_BYTES: usize = 512 * 1024;

@@ -69,8 +69,17 @@ pub fn dead_letter(
     config: &QueueConfig,
     now_s: u64,
 ) -> DeadLetter {
-    let mut properties =
-        Properties::parse(record.properties).ok().and_then(|view| view.to_owned().ok()).unwrap_or_default();
+    let Some(mut properties) =
+        Properties::parse(record.properties).ok().and_then(|view| view.to_owned().ok())
+    else {
+        // Headers that cannot be read cannot be added to: the message goes as it is, rather than without them.
+        let key = config.dead_letter_routing_key.as_ref().map(|key| key.as_bytes().to_vec());
+        return DeadLetter {
+            properties: record.properties.to_vec(),
+            routing_key: key.unwrap_or_else(|| record.routing_key().to_vec()),
+            cycle_queues: vec![queue.to_owned()],
+        };
+    };
     let mut headers = properties.headers.take().unwrap_or_default();
     let cc = texts(&headers, "CC");
     let is_first = headers.get("x-death").is_none();
@@ -227,6 +236,14 @@ mod tests {
         let table = headers(&twice);
         assert_eq!(table.get("x-first-death-queue").and_then(FieldValue::as_text), Some("q"));
         assert_eq!(table.get("x-last-death-queue").and_then(FieldValue::as_text), Some("retry"));
+    }
+
+    #[test]
+    fn headers_that_cannot_be_read_stay() {
+        let broken = [0x20, 0, 0, 0, 0, 4, 1, b'k', b'?', 0];
+        let letter = dead_letter(&record(&broken), "q", DeathReason::Expired, &QueueConfig::default(), 1);
+        assert_eq!(letter.properties, broken);
+        assert_eq!(letter.routing_key, b"rk");
     }
 
     #[test]

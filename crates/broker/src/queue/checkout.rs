@@ -1,7 +1,7 @@
 //! Who gets which ready messages.
 //!
-//! Invariant: an offer takes nothing; only what its consumer took leaves the ready messages. Several
-//! consumers with credit get neighbouring messages in turn, as RabbitMQ serves them.
+//! Invariant: an offer takes nothing; only what its consumer took leaves the ready messages. Offers to
+//! several consumers are in the messages' order and in turn, as RabbitMQ serves them.
 
 use super::consumers::Eligible;
 use super::index_set::Range;
@@ -13,8 +13,11 @@ use std::sync::Arc;
 use types::ConsumerId;
 use types::limits::QUEUE_SHARE_COUNT_MAX;
 
-/// Messages one consumer offers its messages in a go.
+/// Messages offered to an only consumer in a go.
 const OFFER_COUNT_MAX: u64 = 8_192;
+
+/// Longest run of neighbours that one of several consumers gets in its turn.
+const SHARE_RUN_MAX: u64 = 16;
 
 /// Ready messages for one consumer, in order.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +28,13 @@ pub struct Offer {
     pub no_ack: bool,
     /// Which messages.
     pub ranges: Vec<Range>,
+}
+
+impl Offer {
+    /// How many messages it holds.
+    pub fn count(&self) -> u64 {
+        self.ranges.iter().map(|(start, end)| end - start).sum()
+    }
 }
 
 /// One message on its way to a consumer.
@@ -105,41 +115,27 @@ impl QueueMachine {
         }
     }
 
-    /// Deals the next messages out, one each in turn. Consumers on different channels get theirs in one
-    /// go; where channels are shared the offers are in the messages' order, since a channel keeps it.
+    /// Deals the next messages out in turn, in the messages' order: one each while there are few, short runs
+    /// when there are many. Whoever hands them out stops at the first that is not taken, so nobody gets a
+    /// message from before one he already has.
     fn share(&self, eligible: &[Eligible]) -> Vec<Offer> {
-        let mut lanes: Vec<u64> = eligible.iter().map(|consumer| consumer.lane).collect();
-        lanes.sort_unstable();
-        let shared = lanes.windows(2).any(|pair| pair[0] == pair[1]);
         let mut credits: Vec<u64> = eligible.iter().map(|consumer| consumer.credit).collect();
-        let offer =
-            |consumer: &Eligible, ranges| Offer { consumer: consumer.id, no_ack: consumer.no_ack, ranges };
-        let mut offers: Vec<Offer> = if shared {
-            Vec::new()
-        } else {
-            eligible.iter().map(|consumer| offer(consumer, Vec::new())).collect()
-        };
-        let front = self.ready.front(QUEUE_SHARE_COUNT_MAX as u64);
+        let run_max = (self.ready.count() / (16 * eligible.len() as u64)).clamp(1, SHARE_RUN_MAX);
+        let mut offers = Vec::new();
         let mut turn = 0;
-        for index in front.into_iter().flat_map(|(start, end)| start..end) {
-            let order = (turn..eligible.len()).chain(0..turn);
-            let Some(next) = order.into_iter().find(|at| credits[*at] > 0) else { break };
-            credits[next] -= 1;
-            turn = (next + 1) % eligible.len();
-            if shared {
-                offers.push(offer(&eligible[next], vec![(index, index + 1)]));
-                continue;
-            }
-            match offers[next].ranges.last_mut() {
-                Some(last) if last.1 == index => last.1 += 1,
-                _ => offers[next].ranges.push((index, index + 1)),
+        for (mut start, end) in self.ready.front(QUEUE_SHARE_COUNT_MAX as u64) {
+            while start < end {
+                let mut order = (turn..eligible.len()).chain(0..turn);
+                let Some(next) = order.find(|at| credits[*at] > 0) else { return offers };
+                let run = run_max.min(credits[next]).min(end - start);
+                let consumer = &eligible[next];
+                let ranges = vec![(start, start + run)];
+                offers.push(Offer { consumer: consumer.id, no_ack: consumer.no_ack, ranges });
+                credits[next] -= run;
+                start += run;
+                turn = (next + 1) % eligible.len();
             }
         }
-        if !shared {
-            // Who got the last message is served last, so that the next round goes on behind it.
-            offers.rotate_left(turn);
-        }
-        offers.retain(|offer| !offer.ranges.is_empty());
         offers
     }
 

@@ -20,8 +20,6 @@ pub struct Consumer {
     pub prefetch: u32,
     /// Messages it holds unsettled.
     pub in_flight: u32,
-    /// Its channel: deliveries on one channel keep the queue's order, whichever consumer they are for.
-    pub lane: u64,
     /// Its connection takes no more until it says so.
     pub blocked: bool,
 }
@@ -132,10 +130,9 @@ impl Consumers {
 pub(super) struct Eligible {
     pub(super) id: ConsumerId,
     pub(super) no_ack: bool,
-    pub(super) lane: u64,
     pub(super) credit: u64,
 }
 
 fn entry(consumer: &Consumer) -> Eligible {
-    Eligible { id: consumer.id, no_ack: consumer.no_ack, lane: consumer.lane, credit: consumer.credit() }
+    Eligible { id: consumer.id, no_ack: consumer.no_ack, credit: consumer.credit() }
 }

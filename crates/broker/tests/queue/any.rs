@@ -48,14 +48,8 @@ fn any_answer() -> impl Strategy<Value = Answer> {
 
 fn any_consumer() -> impl Strategy<Value = Step> {
     let prefetch = prop_oneof![Just(0u32), 1u32..6];
-    (-1i64..2, prop::bool::weighted(0.2), prop::bool::weighted(0.05), prefetch, 0u64..3).prop_map(
-        |(priority, no_ack, exclusive, prefetch, lane)| Step::AddConsumer {
-            priority,
-            no_ack,
-            exclusive,
-            prefetch,
-            lane,
-        },
+    (-1i64..2, prop::bool::weighted(0.2), prop::bool::weighted(0.05), prefetch).prop_map(
+        |(priority, no_ack, exclusive, prefetch)| Step::AddConsumer { priority, no_ack, exclusive, prefetch },
     )
 }
 

@@ -3,7 +3,7 @@
 use super::model::{Model, Place, body};
 use broker::message::DeathReason;
 use broker::queue::{LogState, Offer, QueueCounts, QueueMachine};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use types::ConsumerId;
 
 /// The machine, the model and the replayed log tell the same.
@@ -94,33 +94,30 @@ pub fn offers(offers: &[Offer], model: &Model) {
         *got.entry(offer.consumer).or_default() += indexes.len() as u64;
         all.extend(indexes);
     }
-    let lanes: BTreeSet<u64> = eligible.iter().map(|(_, lane, _)| *lane).collect();
-    if lanes.len() < eligible.len() {
-        assert!(all.is_sorted_by_key(|index| rank[index]), "a shared channel's order is broken");
-    }
-    let credit = eligible.iter().fold(0u64, |sum, (_, _, credit)| sum.saturating_add(*credit));
+    assert!(all.is_sorted_by_key(|index| rank[index]), "offers are not in the messages' order");
+    let credit = eligible.iter().fold(0u64, |sum, (_, credit)| sum.saturating_add(*credit));
     let count = credit.min(ready.len() as u64) as usize;
     all.sort_by_key(|index| rank[index]);
     assert_eq!(all, &ready[..count], "what is offered is not the front of what is ready");
     for (consumer, count) in &got {
-        let known = eligible.iter().find(|(id, ..)| id == consumer);
-        let (_, _, credit) = known.unwrap_or_else(|| panic!("{consumer} is not eligible"));
+        let known = eligible.iter().find(|(id, _)| id == consumer);
+        let (_, credit) = known.unwrap_or_else(|| panic!("{consumer} is not eligible"));
         assert!(count <= credit, "{consumer} is offered {count} with a credit of {credit}");
     }
     fair(&eligible, &got);
 }
 
 /// Nobody gets two more than another one who has credit left.
-fn fair(eligible: &[(ConsumerId, u64, u64)], got: &BTreeMap<ConsumerId, u64>) {
+fn fair(eligible: &[(ConsumerId, u64)], got: &BTreeMap<ConsumerId, u64>) {
     let most = got.values().copied().max().unwrap_or(0);
-    for (consumer, _, credit) in eligible {
+    for (consumer, credit) in eligible {
         let count = got.get(consumer).copied().unwrap_or(0);
         assert!(count + 1 >= most || count == *credit, "{consumer} got {count}, another one {most}");
     }
 }
 
-/// Who may be served: id, lane and credit.
-fn eligible(model: &Model) -> Vec<(ConsumerId, u64, u64)> {
+/// Who may be served: id and credit.
+fn eligible(model: &Model) -> Vec<(ConsumerId, u64)> {
     let single = model.config.single_active_consumer;
     let with_credit = || {
         model
@@ -132,6 +129,6 @@ fn eligible(model: &Model) -> Vec<(ConsumerId, u64, u64)> {
     let highest = with_credit().map(|consumer| consumer.priority).max();
     with_credit()
         .filter(|consumer| Some(consumer.priority) == highest)
-        .map(|consumer| (consumer.id, consumer.lane, model.credit(consumer)))
+        .map(|consumer| (consumer.id, model.credit(consumer)))
         .collect()
 }

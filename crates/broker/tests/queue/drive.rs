@@ -5,7 +5,7 @@ use super::model::{Model, Place, body};
 use super::step::{Answer, Appetite, Message, Step};
 use broker::message::{ChunkBuilder, RecordHead};
 use broker::queue::{Consumer, LogState, Offer, Overflow, Picks, QueueConfig, QueueMachine, Range};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use types::ConsumerId;
 
@@ -57,7 +57,7 @@ impl Pair {
         let now_ms = self.model.now_ms;
         match step {
             Step::Enqueue(messages) => self.enqueue(messages),
-            Step::AddConsumer { priority, no_ack, exclusive, prefetch, lane } => {
+            Step::AddConsumer { priority, no_ack, exclusive, prefetch } => {
                 self.consumers += 1;
                 self.add_consumer(Consumer {
                     id: ConsumerId(self.consumers),
@@ -66,7 +66,6 @@ impl Pair {
                     exclusive: *exclusive,
                     prefetch: *prefetch,
                     in_flight: 0,
-                    lane: *lane,
                     blocked: false,
                 });
             }
@@ -174,26 +173,18 @@ impl Pair {
     fn deliver(&mut self, appetites: &[Appetite]) {
         let offers = self.machine.offers();
         compare::offers(&offers, &self.model);
-        let mut full_lanes = BTreeSet::new();
         for (offer, appetite) in offers.iter().zip(appetites.iter().cycle()) {
-            let lane = self.model.consumers.iter().find(|consumer| consumer.id == offer.consumer);
-            let lane = lane.map_or(0, |consumer| consumer.lane);
-            let offered: u64 = offer.ranges.iter().map(|(start, end)| end - start).sum();
+            let offered = offer.count();
             let (count, blocked) = match appetite {
-                // A channel that is full takes nothing for any of its consumers.
-                _ if full_lanes.contains(&lane) => (0, true),
                 Appetite::All => (offered as u32, false),
                 Appetite::UpTo(count) => ((*count).min(offered as u32), false),
                 Appetite::Blocked(count) => ((*count).min(offered as u32), true),
             };
-            if blocked || u64::from(count) < offered {
-                full_lanes.insert(lane);
-                self.last_new.clear();
-            }
             self.accept(offer, count, blocked);
-        }
-        if !full_lanes.is_empty() {
-            self.last_new.clear();
+            if u64::from(count) < offered {
+                // As the engine does: nobody gets anything from behind what was not taken.
+                break;
+            }
         }
     }
 

@@ -37,7 +37,6 @@ pub enum Step {
         no_ack: bool,
         exclusive: bool,
         prefetch: u32,
-        lane: u64,
     },
     /// The consumer at this place of the list leaves.
     RemoveConsumer(usize),

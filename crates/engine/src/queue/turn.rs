@@ -267,6 +267,10 @@ impl Queue {
                 }
                 progress |= taken.count > 0 || taken.blocked;
                 budget = budget.saturating_sub(taken.bytes + 64 * u64::from(taken.count));
+                if u64::from(taken.count) < offer.count() {
+                    // What was not taken goes to somebody else before anything behind it does.
+                    break;
+                }
             }
             if !progress {
                 return false;

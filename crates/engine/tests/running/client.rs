@@ -64,7 +64,6 @@ impl Client {
             exclusive: false,
             prefetch: 0,
             in_flight: 0,
-            lane: 1,
             blocked: false,
         };
         let (reply, answer) = oneshot::channel();

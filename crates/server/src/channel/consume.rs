@@ -108,7 +108,6 @@ impl Channel {
             no_ack: consume.no_ack,
             // Quorum queues know no exclusive consumers.
             exclusive: consume.exclusive && !is_quorum,
-            lane: u64::from(self.number) | (self.session.connection.0 << 16),
             prefetch: self.prefetch.into(),
             in_flight: 0,
             blocked: false,

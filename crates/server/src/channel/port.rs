@@ -352,7 +352,11 @@ impl Outlet for ChannelPort {
         let frames = out.frames();
         deliver::put_get_ok(frames, self.number, tag, delivery.returns > 0, record.route, remaining);
         deliver::put_content_header(frames, self.number, &properties, record.body.len() as u64);
-        deliver::put_body(frames, self.number, record.body, self.port.frame_max());
+        if record.body.len() <= BODY_COPY_MAX_BYTES {
+            deliver::put_body(frames, self.number, record.body, self.port.frame_max());
+        } else {
+            self.put_large_body(&mut out, &delivery, self.port.frame_max());
+        }
         drop(out);
         drop(state);
         if queue.is_traced() {

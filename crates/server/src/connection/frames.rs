@@ -26,7 +26,13 @@ impl Connection {
         let broker = self.port.broker.clone();
         self.publisher.begin(&broker, self.session.vhost.as_str());
         let mut at = 0;
+        self.throttled = false;
         while self.phase != Phase::Closed {
+            if !self.has_room_for_replies() {
+                // What the client asks for next waits until it has read what it asked for before.
+                self.throttled = true;
+                break;
+            }
             while let Some((publish, used)) = whole_publish(&bytes[at..], frame_max) {
                 if self.phase != Phase::Running {
                     break;
@@ -155,6 +161,7 @@ impl Connection {
 
     /// A publish whose content follows in frames of its own.
     fn publish_head(&mut self, number: u16, payload: &[u8]) -> Result<(), Fault> {
+        self.publishing = true;
         let place = |error| Fault::new(error, number, BASIC_PUBLISH);
         let head = PublishHead::parse(payload).map_err(place)?;
         let channel = self.channel(number, BASIC_PUBLISH)?;
@@ -166,6 +173,7 @@ impl Connection {
 
     fn content_frame(&mut self, frame: &Frame<'_>) -> Result<(), Fault> {
         let number = frame.channel;
+        self.publishing = true;
         let size_max = self.config.message_size_max_bytes;
         let channel = self.channel(number, (0, 0))?;
         if channel.closing {
@@ -318,6 +326,9 @@ impl Connection {
 
     /// Tells the client of an error and closes what it reaches.
     pub(super) async fn fail(&mut self, fault: Fault) {
+        if self.phase != Phase::Running {
+            return;
+        }
         self.finish_batch();
         match fault.reach() {
             Reach::Connection => self.close_with(fault.error, fault.class_method),

@@ -94,6 +94,10 @@ pub(crate) struct Connection {
     heartbeat: Heartbeat,
     blocked_notify: bool,
     cancel_notify: bool,
+    /// Parts of a content came, of which no publish may have been made yet.
+    publishing: bool,
+    /// Bytes in `partial` wait until the client has read its replies.
+    throttled: bool,
     /// Set while an alarm keeps this publisher from being read.
     blocked: Option<watch::Receiver<Alarms>>,
     close_by: Option<Instant>,
@@ -142,6 +146,8 @@ impl Connection {
             heartbeat: Heartbeat::new(tuned.heartbeat),
             blocked_notify,
             cancel_notify,
+            publishing: false,
+            throttled: false,
             blocked: None,
             close_by: None,
         }
@@ -168,6 +174,12 @@ impl Connection {
                 return;
             }
             let reads = self.blocked.is_none() && self.has_room_for_replies();
+            if reads && self.throttled {
+                if !self.read_and_process(true).await {
+                    return;
+                }
+                continue;
+            }
             let stalled = self.port.stalled.load(Ordering::Acquire);
             let deadline = self.next_deadline();
             let port = self.port.clone();
@@ -347,6 +359,9 @@ impl Connection {
             let metrics = self.port.broker.metrics();
             metrics.received_confirm.add(with_confirm);
             self.port.broker.count_published(count, routed, false);
+            self.publishing = true;
+        }
+        if std::mem::take(&mut self.publishing) {
             self.block_if_alarmed();
         }
     }
