@@ -22,6 +22,9 @@ const PRODUCT: &str = "RabbitMQ";
 /// The `version` that clients see: the behaviour that is followed.
 const COMPATIBLE_VERSION: &str = "3.13.7";
 
+/// How often a serving thread looks at all of its memory for some to give back.
+const FULL_COLLECT_SECONDS: u64 = 10;
+
 /// Runs a node until it is told to stop.
 pub fn run(config: Config) -> Result<(), String> {
     start_log(&config)?;
@@ -53,7 +56,7 @@ async fn serve(
     let broker = Broker::new(broker_config(&config), first_catalog(&config)?);
     let addresses = describe(&listeners);
     let (shutdown, _) = watch::channel(false);
-    let server = Server::start(broker.clone(), server_settings(&config, shutdown), config.threads)
+    let server = Server::start(broker.clone(), server_settings(&config, &broker, shutdown), config.threads)
         .map_err(|error| format!("serving threads cannot be started: {error}"))?;
     tokio::spawn(broker.clone().run_timer());
     tokio::spawn(broker.clone().run_deletions());
@@ -98,7 +101,13 @@ fn broker_config(config: &Config) -> BrokerConfig {
     }
 }
 
-fn server_settings(config: &Config, shutdown: watch::Sender<bool>) -> ServerConfig {
+fn server_settings(config: &Config, broker: &Arc<Broker>, shutdown: watch::Sender<bool>) -> ServerConfig {
+    let broker = broker.clone();
+    // Under an alarm memory is wanted back at once; otherwise a full look now and then is enough.
+    let every_second = move |seconds: u64| {
+        let all = broker.alarms().current().any() || seconds.is_multiple_of(FULL_COLLECT_SECONDS);
+        crate::give_memory_back(all);
+    };
     ServerConfig {
         channel_max: config.channel_max,
         frame_max: config.frame_max,
@@ -108,7 +117,7 @@ fn server_settings(config: &Config, shutdown: watch::Sender<bool>) -> ServerConf
         product: PRODUCT.to_owned(),
         version: COMPATIBLE_VERSION.to_owned(),
         auth: Authenticator { loopback_users: config.loopback_users.clone() },
-        every_second: crate::give_memory_back,
+        every_second: Arc::new(every_second),
         external: config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()),
         shutdown,
     }

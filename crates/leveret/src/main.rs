@@ -10,9 +10,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Gives memory that this thread no longer uses back to the system. Messages are allocated on their
 /// publisher's thread and freed on their consumer's; without this they would stay with the first.
-pub(crate) fn give_memory_back() {
+/// `all` looks at every page, also at large ones that are kept for a while otherwise.
+pub(crate) fn give_memory_back(all: bool) {
     // SAFETY: may be called by any thread at any time; it only looks at the calling thread's heap.
-    unsafe { libmimalloc_sys::mi_collect(false) };
+    unsafe { libmimalloc_sys::mi_collect(all) };
 }
 
 fn main() -> ExitCode {

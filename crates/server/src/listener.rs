@@ -38,8 +38,8 @@ pub struct ServerConfig {
     pub version: String,
     /// Who may log in.
     pub auth: Authenticator,
-    /// Called on each serving thread once a second.
-    pub every_second: fn(),
+    /// Called on each serving thread once a second, with the number of seconds since the start.
+    pub every_second: Arc<dyn Fn(u64) + Send + Sync>,
     /// Certificates may stand for users (EXTERNAL).
     pub external: bool,
     /// Becomes true when the node stops.
@@ -63,12 +63,12 @@ pub(crate) fn plain(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
-async fn each_second(call: fn()) {
+async fn each_second(call: Arc<dyn Fn(u64) + Send + Sync>) {
     let mut second = tokio::time::interval(Duration::from_secs(1));
     second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
+    for seconds in 0.. {
         second.tick().await;
-        call();
+        call(seconds);
     }
 }
 
@@ -82,7 +82,7 @@ impl Server {
             let runtime = Builder::new_current_thread().enable_all().build()?;
             workers.push(runtime.handle().clone());
             runtime.spawn(broker.clone().run_handed_over());
-            runtime.spawn(each_second(config.every_second));
+            runtime.spawn(each_second(config.every_second.clone()));
             let mut stopped = stop.subscribe();
             let serve = move || {
                 runtime.block_on(async move {
