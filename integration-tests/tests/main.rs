@@ -3,6 +3,7 @@
 mod alternate;
 mod auto_delete;
 mod bad_input;
+mod blocked;
 mod cc_bcc;
 mod channels;
 mod confirms;
