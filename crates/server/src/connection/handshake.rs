@@ -198,7 +198,6 @@ pub(super) async fn open(
     handshake.tuned();
     let vhost = open_vhost(&mut input, &handshake, &user, &client).await?;
     handshake.opened();
-    put(port, Method::ConnectionOpenOk);
     let name = format!("{peer} -> {local}");
     tracing::debug!(connection = %name, %user, %vhost, "connection opened");
     let facts = ConnectionFacts {

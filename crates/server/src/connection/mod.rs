@@ -123,6 +123,9 @@ pub(crate) async fn serve(port: Arc<Port>, config: Arc<ServerConfig>, peer: Sock
     };
     broker.metrics().connections_opened.add(1);
     let mut connection = Box::new(Connection::new(port, config, opened));
+    // Only now, since whoever deletes this user or vhost from here on finds the connection listed.
+    Method::ConnectionOpenOk.put(connection.port.out().frames(), 0);
+    connection.port.flush();
     connection.run().await;
     connection.end().await;
     broker.metrics().connections_closed.add(1);
