@@ -116,7 +116,7 @@ impl Broker {
     }
 
     /// Counts a batch's publishes.
-    pub fn count_published(&self, count: u64, routed: u64, confirm: bool) {
+    pub fn count_published(&self, count: u64, routed: u64, with_confirm: u64) {
         let add = |counter: &Counter, count| {
             if count > 0 {
                 counter.add(count);
@@ -124,7 +124,7 @@ impl Broker {
         };
         add(&self.metrics().received, count);
         add(&self.metrics().routed, routed);
-        add(&self.metrics().received_confirm, if confirm { count } else { 0 });
+        add(&self.metrics().received_confirm, with_confirm);
     }
 }
 

@@ -16,8 +16,6 @@ pub const CHANNEL_COUNT_DEFAULT: u16 = 2_047;
 pub const HEARTBEAT_DEFAULT_SECONDS: u16 = 60;
 /// A client must have finished its handshake after this time.
 pub const HANDSHAKE_TIMEOUT_MS: u64 = 10_000;
-/// A TLS client must have finished its TLS handshake after this time.
-pub const TLS_HANDSHAKE_TIMEOUT_MS: u64 = 5_000;
 /// How long a refused client without `authentication_failure_close` waits for its socket to close.
 pub const SILENT_CLOSE_DELAY_MS: u64 = 3_000;
 /// How long the broker waits for a close-ok before it drops the socket.
@@ -58,8 +56,6 @@ pub const ROUTE_CACHE_COUNT_MAX: usize = 4_096;
 pub const PRIORITY_MAX: u8 = 255;
 /// Delivery limit of a quorum queue without one of its own.
 pub const QUORUM_DELIVERY_LIMIT_DEFAULT: u64 = 20;
-/// Largest TTL or expiry in arguments, exclusive.
-pub const TTL_LIMIT_MS: u64 = 1 << 32;
 /// Messages that an `x-recent-history` exchange keeps without an argument.
 pub const RECENT_HISTORY_COUNT_DEFAULT: usize = 20;
 

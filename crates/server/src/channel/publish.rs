@@ -140,7 +140,7 @@ impl Publisher {
 }
 
 impl Channel {
-    /// Takes one publish; `large` is its buffer when its content came in several frames.
+    /// Takes one publish whose content is complete.
     #[inline]
     pub(crate) fn publish(
         &mut self,

@@ -359,9 +359,7 @@ impl Connection {
             let (count, routed) = (publisher.count, publisher.routed);
             let with_confirm = publisher.with_confirm;
             (publisher.count, publisher.routed, publisher.with_confirm) = (0, 0, 0);
-            let metrics = self.port.broker.metrics();
-            metrics.received_confirm.add(with_confirm);
-            self.port.broker.count_published(count, routed, false);
+            self.port.broker.count_published(count, routed, with_confirm);
             self.publishing = true;
         }
         if std::mem::take(&mut self.publishing) {
