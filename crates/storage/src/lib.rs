@@ -1,0 +1,8 @@
+//! What the broker keeps on disk: a shared write-ahead log and a store of blocks.
+//!
+//! This crate knows logs by number, records and blocks as bytes; what they mean is the engine's.
+//! Invariant: whoever was told that something is committed or stored finds it after a crash.
+
+pub mod disk;
+
+pub use disk::{Disk, DiskFile, OpenMode};
