@@ -117,7 +117,10 @@ fn is_heavy(catalog: &Catalog, command: &Command) -> bool {
         Command::DeleteExchange { vhost, name, .. } => catalog
             .vhost(vhost.as_str())
             .is_some_and(|vhost| vhost.bindings_from(name.as_str()).nth(BINDINGS_INLINE_MAX).is_some()),
-        Command::DeleteVhost { .. } | Command::SetPolicy { .. } | Command::ClearPolicy { .. } => true,
+        Command::DeleteVhost { .. }
+        | Command::SetPolicy { .. }
+        | Command::ClearPolicy { .. }
+        | Command::Restart => true,
         _ => false,
     }
 }
