@@ -5,4 +5,4 @@
 
 pub mod disk;
 
-pub use disk::{Disk, DiskFile, OpenMode};
+pub use disk::{CrashDisk, Disk, DiskFile, FaultKind, FaultyDisk, OpenMode, RealDisk};
