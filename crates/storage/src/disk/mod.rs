@@ -4,8 +4,12 @@
 //! missing or be torn, in any combination. A file that was created, renamed or removed is so after a
 //! crash only once `sync_dir` of its directory came back.
 
+mod crash;
+mod faulty;
 mod real;
 
+pub use crash::CrashDisk;
+pub use faulty::{FaultKind, FaultyDisk};
 pub use real::RealDisk;
 
 use std::io::{self, IoSlice};

@@ -1,0 +1,5 @@
+//! The block store against disks that are whole, damaged, full, failing and losing power.
+
+mod basics;
+mod faults;
+mod rig;
