@@ -4,5 +4,11 @@
 //! Invariant: whoever was told that something is committed or stored finds it after a crash.
 
 pub mod disk;
+mod lock;
+mod open_error;
+pub mod wal;
 
 pub use disk::{CrashDisk, Disk, DiskFile, FaultKind, FaultyDisk, OpenMode, RealDisk};
+pub use lock::DirLock;
+pub use open_error::OpenError;
+pub use wal::Wal;
