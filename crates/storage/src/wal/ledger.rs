@@ -24,6 +24,7 @@ pub(super) struct Ledger {
     asked: usize,
     bytes: u64,
     asked_bytes: u64,
+    asked_up_to: Sequence,
 }
 
 impl Ledger {
@@ -82,6 +83,11 @@ impl Ledger {
         let file = self.files.get(self.asked)?;
         self.asked += 1;
         self.asked_bytes += file.length;
+        if file.last_sequence == self.asked_up_to {
+            // It has no entries of its own.
+            return self.ask(budget);
+        }
+        self.asked_up_to = file.last_sequence;
         Some(file.last_sequence)
     }
 }
