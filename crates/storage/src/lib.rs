@@ -5,9 +5,15 @@
 
 pub mod blocks;
 pub mod disk;
+mod lock;
+mod open_error;
+pub mod wal;
 
 pub use blocks::{
     BlockConfig, BlockError, BlockSink, BlockStats, BlockStore, Fill, Loaded, Location, OpenBlocks,
     ReadError, Stored,
 };
 pub use disk::{CrashDisk, Disk, DiskFile, FaultKind, FaultyDisk, OpenMode, RealDisk};
+pub use lock::DirLock;
+pub use open_error::OpenError;
+pub use wal::Wal;

@@ -52,6 +52,27 @@ pub const CONSUMER_BIAS_MS: u64 = 5;
 /// Routes remembered by one connection.
 pub const ROUTE_CACHE_COUNT_MAX: usize = 4_096;
 
+/// Size of a log's very first file; later ones double up to `WAL_FILE_BYTES`.
+pub const WAL_FIRST_FILE_BYTES: u64 = 4 * 1024 * 1024;
+/// Size of a file of the log.
+pub const WAL_FILE_BYTES: u64 = 64 * 1024 * 1024;
+/// The smallest size a file of the log may be set to.
+pub const WAL_FILE_MIN_BYTES: u64 = 4 * 1024;
+/// Above this in files of the log that are still needed, checkpoints are asked for.
+pub const WAL_BUDGET_BYTES: u64 = 256 * 1024 * 1024;
+/// One write and sync of the log covers at most about this much.
+pub const WAL_BATCH_MAX_BYTES: usize = 8 * 1024 * 1024;
+/// Entries nobody waits for are written at the latest after this.
+pub const WAL_LAZY_MS: u64 = 50;
+/// Or when this much has gathered.
+pub const WAL_LAZY_BYTES: usize = 1024 * 1024;
+/// Files of the log that are kept written through, ahead of need.
+pub const WAL_SPARE_COUNT: usize = 2;
+/// How long the log waits before it tries again to make a file on a full disk.
+pub const WAL_ROOM_RETRY_MS: u64 = 200;
+/// How long the log's thread looks for more work before it sleeps.
+pub const WAL_SPIN_US: u64 = 30;
+
 /// Largest `x-max-priority`.
 pub const PRIORITY_MAX: u8 = 255;
 /// Delivery limit of a quorum queue without one of its own.
@@ -88,3 +109,4 @@ const _: () = assert!(MESSAGE_SIZE_DEFAULT_BYTES <= MESSAGE_SIZE_MAX_BYTES);
 const _: () = assert!(CHUNK_SIZE_MAX_BYTES <= QUEUE_MAILBOX_MAX_BYTES);
 const _: () = assert!(MESSAGE_SIZE_MAX_BYTES < BLOCK_SIZE_MAX_BYTES as u64);
 const _: () = assert!(BLOCK_ROUND_MAX_BYTES as u64 <= BLOCK_FILE_BYTES);
+const _: () = assert!(WAL_FILE_MIN_BYTES <= WAL_FIRST_FILE_BYTES && WAL_FIRST_FILE_BYTES <= WAL_FILE_BYTES);
