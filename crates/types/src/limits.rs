@@ -80,6 +80,31 @@ pub const QUORUM_DELIVERY_LIMIT_DEFAULT: u64 = 20;
 /// Messages that an `x-recent-history` exchange keeps without an argument.
 pub const RECENT_HISTORY_COUNT_DEFAULT: usize = 20;
 
+/// Bodies leave memory above this share of it.
+pub const PAGING_SHARE: f64 = 0.02;
+/// The least memory for messages that can be configured.
+pub const MESSAGE_MEMORY_MIN_BYTES: u64 = 1024 * 1024;
+/// But never below this.
+pub const PAGING_LIMIT_MIN_BYTES: u64 = 16 * 1024 * 1024;
+/// And always above this: what is read back in order is not worth more.
+pub const PAGING_LIMIT_MAX_BYTES: u64 = 40 * 1024 * 1024;
+/// Messages at the head of a queue with consumers that stay in memory.
+pub const PAGE_HEAD_KEEP_BYTES: u64 = 2 * 1024 * 1024;
+/// A queue with less in memory keeps it, and a block is not smaller.
+pub const PAGE_LEAST_BYTES: u64 = 64 * 1024;
+/// Bodies of one queue that are on their way to blocks at a time.
+pub const PAGE_WRITING_MAX_BYTES: u64 = 16 * 1024 * 1024;
+/// Blocks of one queue are read so far ahead of its consumers.
+pub const PAGE_READ_AHEAD_BYTES: u64 = 2 * 1024 * 1024;
+/// Queues look so often for blocks that are mostly dead.
+pub const HOUSEKEEPING_SECONDS: u64 = 5;
+/// Publishers wait while this much has been appended to the log and is not yet on disk.
+pub const WAL_PENDING_MAX_BYTES: usize = 32 * 1024 * 1024;
+/// Dead letters of one queue that are being published at a time.
+pub const DEAD_LETTER_WINDOW: usize = 512;
+/// Publishers are blocked while the disk has less room (RabbitMQ's disk_free_limit).
+pub const DISK_FREE_LIMIT_BYTES: u64 = 50_000_000;
+
 /// Share of the machine's memory at which publishers are blocked.
 pub const MEMORY_HIGH_WATERMARK: f64 = 0.6;
 /// Largest body of an HTTP request.

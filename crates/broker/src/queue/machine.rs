@@ -422,6 +422,16 @@ impl QueueMachine {
         count
     }
 
+    /// Everything goes, whoever holds it: the queue is deleted.
+    pub fn clear(&mut self) {
+        self.purge();
+        self.state.discarding.clear();
+        self.lettered.clear();
+        (self.unacked_count, self.unacked_bytes) = (0, 0);
+        let all: Vec<Range> = self.state.live.ranges().collect();
+        self.forget(all);
+    }
+
     /// New settings; they hold for what is in the queue too.
     pub fn configure(&mut self, config: QueueConfig, now_ms: u64) {
         self.commit(LogCommand::Configure(Box::new(config)));

@@ -45,6 +45,16 @@ impl QueueMachine {
         self.tail.resident()
     }
 
+    /// Whether any of its messages is in a block.
+    pub fn has_blocks(&self) -> bool {
+        self.tail.stored > 0
+    }
+
+    /// Whether a consumer would take a message now.
+    pub fn has_taker(&self) -> bool {
+        self.consumers.iter().any(|consumer| consumer.credit() > 0)
+    }
+
     /// Blocks it needs.
     pub fn blocks(&self) -> impl Iterator<Item = BlockAt> + '_ {
         self.tail.segments().filter_map(|segment| Some(segment.stored.as_ref()?.at))
@@ -263,6 +273,11 @@ impl QueueMachine {
             }
         }
         wanted
+    }
+
+    /// Whether blocks are being given up.
+    pub fn is_relocating(&self) -> bool {
+        self.tail.segments().any(|segment| segment.relocate)
     }
 
     /// The position in the log of the oldest message whose bytes are only there and in memory.

@@ -247,6 +247,12 @@ impl QueueMachine {
         }
     }
 
+    /// A record that changes nothing.
+    pub fn empty_record() -> Vec<u8> {
+        record::encode(&LogCommand::Settle(Vec::new()), &IndexSet::default(), 0)
+            .map_or_else(Vec::new, |(record, _)| record)
+    }
+
     /// The queue as one record, which makes earlier ones needless but for bytes that are only there.
     pub fn snapshot(&self, now_ms: u64) -> Vec<u8> {
         let stored = self.tail.segments().filter(|segment| segment.live > 0).filter_map(StoredEntry::of);
