@@ -138,6 +138,12 @@ impl ChannelPort {
     }
 
     /// Tells the queues of settled deliveries.
+    /// The queues that settled messages are of.
+    pub(crate) fn queues_of(&self, groups: &[SettledGroup]) -> Vec<Arc<Queue>> {
+        let state = self.state.lock();
+        groups.iter().filter_map(|group| state.queue(group.queue_slot)).collect()
+    }
+
     pub(crate) fn post_groups(
         &self,
         groups: Vec<SettledGroup>,
