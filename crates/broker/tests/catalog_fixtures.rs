@@ -126,7 +126,7 @@ fn cut_commands_are_refused() {
 
 #[test]
 fn a_snapshot_that_is_cut_or_too_long_is_refused() {
-    for end in 0..SNAPSHOT.len() {
+    for end in (0..SNAPSHOT.len()).step_by(3) {
         let error = Catalog::decode(&SNAPSHOT[..end]).expect_err("a part is not the whole");
         assert!(error.at <= end, "{error}");
     }
@@ -176,7 +176,7 @@ fn rows_that_cannot_be_are_refused() {
 #[test]
 fn a_broken_byte_is_refused_or_makes_another_whole_catalog() {
     let mut refused = 0;
-    for at in (0..SNAPSHOT.len()).step_by(3) {
+    for at in (0..SNAPSHOT.len()).step_by(7) {
         let mut bytes = SNAPSHOT.to_vec();
         bytes[at] ^= 0x81;
         match Catalog::decode(&bytes) {
@@ -184,8 +184,11 @@ fn a_broken_byte_is_refused_or_makes_another_whole_catalog() {
                 refused += 1;
                 assert!(error.at <= bytes.len());
             }
-            Ok(catalog) => assert_same(&catalog, &Catalog::decode(&catalog.encode()).unwrap()),
+            Ok(catalog) => {
+                let again = catalog.encode();
+                assert_eq!(Catalog::decode(&again).unwrap().encode(), again);
+            }
         }
     }
-    assert!(refused > 100, "{refused}");
+    assert!(refused > 50, "{refused}");
 }
