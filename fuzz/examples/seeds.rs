@@ -111,6 +111,20 @@ fn publish(channel: u16, properties: &[u8], body: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The files that the broker's own tests keep.
+fn keep_catalog_forms() {
+    let snapshot = include_bytes!("../../crates/broker/tests/fixtures/catalog-v1.snapshot");
+    keep("catalog", "snapshot", snapshot);
+    let mut commands: &[u8] = include_bytes!("../../crates/broker/tests/fixtures/commands-v1.bin");
+    while let Some((length, rest)) = commands.split_first_chunk::<4>() {
+        let (command, rest) = rest.split_at(u32::from_le_bytes(*length) as usize);
+        // One of each sort: the second byte says which.
+        keep("catalog", &format!("command-{}", command[1]), command);
+        commands = rest;
+    }
+    keep("catalog", "empty", &[1, 0, 0, 0, 0, 0]);
+}
+
 fn main() {
     let mut encoded = Vec::new();
     table().encode(&mut encoded);
@@ -148,6 +162,8 @@ fn main() {
     keep("content", "empty", &publish(1, &[0, 0], b""));
     keep("content", "one-frame", &publish(1, &[0x10, 0, 2], b"hello"));
     keep("content", "frames", &publish(1, &full.encode(), b"hello, hello, hello"));
+
+    keep_catalog_forms();
 
     let mut out = Vec::new();
     put_heartbeat(&mut out);

@@ -3,11 +3,12 @@
 mod catalog;
 
 use broker::catalog::{Catalog, Command};
-use catalog::any::any_command;
-use catalog::every::{add_vhost, commands};
+use catalog::any::{any_beginning, any_command};
+use catalog::every::{add_vhost, binding, commands, to_queue};
 use catalog::picture::{assert_same, durable_rows, routes};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
+use types::FieldTable;
 
 fn encoded(command: &Command) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -54,6 +55,13 @@ fn encoding_appends() {
 }
 
 #[test]
+fn the_drawn_command_has_the_drawn_bytes() {
+    let binding = binding("amq.direct", to_queue("q"), "k", FieldTable::new());
+    let bytes = encoded(&Command::Bind { vhost: "/".into(), binding });
+    assert_eq!(bytes, b"\x01\x19\x01/\x0aamq.direct\x00\x01q\x01k\0\0\0\0");
+}
+
+#[test]
 fn a_refused_command_says_what_and_where() {
     let told = |bytes: &[u8]| Command::decode(bytes).unwrap_err().to_string();
     assert_eq!(told(&[]), "cut short at byte 0");
@@ -85,7 +93,7 @@ fn an_empty_catalog_comes_back() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_command_comes_back(command in any_command()) {
@@ -94,10 +102,14 @@ proptest! {
 
     #[test]
     fn a_catalog_that_was_away_goes_on_the_same(
-        commands in prop::collection::vec((any_command(), prop::bool::weighted(0.15)), 1..80),
+        beginning in any_beginning(),
+        commands in prop::collection::vec((any_command(), prop::bool::weighted(0.15)), 1..60),
     ) {
         let mut catalog = Catalog::new();
         catalog.apply(add_vhost("/"), &mut Vec::new()).unwrap();
+        for command in beginning {
+            let _ = catalog.apply(command, &mut Vec::new());
+        }
         let mut twin = catalog.clone();
         for (command, goes_away) in commands {
             if goes_away {

@@ -22,11 +22,11 @@ const KINDS: [&str; 10] = [
     "x-recent-history",
     "x-delayed-message",
 ];
-const KEYS: [&str; 8] = ["a", "a.b", "*", "#", "1", "2", "9999999999", ""];
+const KEYS: [&str; 8] = ["a.b", "*", "#", "1", "2", "3", "9999999999", ""];
 const PATTERNS: [&str; 7] = ["", ".*", "^e", "^e1", "q", "^(?!q1).*", "("];
 
 fn vhost() -> impl Strategy<Value = VhostName> {
-    prop_oneof![6 => Just("/"), 1 => Just("v"), 1 => Just("missing")].prop_map(VhostName::from)
+    prop_oneof![20 => Just("/"), 1 => Just("v"), 1 => Just("missing")].prop_map(VhostName::from)
 }
 
 fn user() -> impl Strategy<Value = UserName> {
@@ -235,6 +235,17 @@ fn vhosts() -> impl Strategy<Value = Command> {
             }),
         1 => name().prop_map(|name| Command::DeleteVhost { name }),
     ]
+}
+
+/// Commands that come first, so that those after them find something.
+pub fn any_beginning() -> impl Strategy<Value = Vec<Command>> {
+    let exchanges = prop::collection::vec(declare_exchange(), 8);
+    let queues = prop::collection::vec(declare_queue(), 6);
+    let bindings = prop::collection::vec(binding(), 12);
+    (exchanges, queues, bindings).prop_map(|(exchanges, queues, bindings)| {
+        let bind = |binding| Command::Bind { vhost: "/".into(), binding };
+        exchanges.into_iter().chain(queues).chain(bindings.into_iter().map(bind)).collect()
+    })
 }
 
 /// Any command at all.
