@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::Value;
 
 use crate::client::{Target, target};
+use crate::crash;
 use crate::error::{Error, Result};
 use crate::load::measure::Pacing;
 use crate::outcome::Outcome;
@@ -38,6 +39,8 @@ pub enum Command {
     Suite(suite::Options),
     /// The same table for several targets, alternating between them
     Compare(Compare),
+    /// Kill a broker again and again under load, and check that nothing it confirmed is lost
+    Crash(crash::Options),
     #[command(hide = true)]
     LimitServe,
 }

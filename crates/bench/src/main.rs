@@ -6,6 +6,7 @@
 mod arguments;
 mod client;
 mod clock;
+mod crash;
 mod error;
 mod histogram;
 mod interrupt;
@@ -54,6 +55,10 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         Command::Suite(options) => return run_suite(common, &[common.target()?], options),
         Command::Compare(options) => {
             return run_suite(common, &options.targets(&common.any_target()?)?, &options.suite);
+        }
+        Command::Crash(options) => {
+            let is_good = crash::run(&common.any_target()?, options)?;
+            return Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::LimitServe => Vec::new(),
     };
