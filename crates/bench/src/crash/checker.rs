@@ -5,9 +5,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::history::{Delivered, Ending, Event, Id, QueueAt, Sent, SessionId};
+use super::history::{Delivered, Event, Id, QueueAt, Sent, SessionId};
 use super::message::{Copy, Gone, Mark, Message, Outcome, Place};
 use super::report::{Counts, Rule, Violations};
+use crate::broker_process::Ending;
 
 /// What the rules need to know of a queue.
 #[derive(Debug, Clone, Default)]

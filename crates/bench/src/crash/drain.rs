@@ -25,7 +25,11 @@ const STUCK: Duration = Duration::from_secs(30);
 pub fn drain_all(stage: &Stage) -> Result<u64> {
     let mut taken = 0;
     for at in 0..QUEUES.len() {
-        taken += drain(stage, at as QueueAt)?;
+        let queue = at as QueueAt;
+        taken += drain(stage, queue).map_err(|error| match error {
+            error @ Error::Closed { .. } => error,
+            error => Error::Protocol(format!("draining {}: {error}", plan::name(queue))),
+        })?;
     }
     Ok(taken)
 }

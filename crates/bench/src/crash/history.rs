@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::checker::Checker;
 use super::report::{Rule, Violations};
+use crate::broker_process::Ending;
 
 /// A message: its publisher, and its number with this publisher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,15 +28,6 @@ pub type QueueAt = u8;
 
 /// One channel that consumes from one queue; no number is used twice in a run.
 pub type SessionId = u32;
-
-/// How a life of the broker ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// SIGKILL.
-    Killed,
-    /// SIGTERM, and it went by itself.
-    Stopped,
-}
 
 #[derive(Debug, Clone)]
 pub enum Event {

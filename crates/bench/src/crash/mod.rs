@@ -3,7 +3,6 @@
 //! Invariant: one data directory lives through all rounds; the plan follows from the seed, though not the moment at
 //! which each byte arrives; a run ends in bounded time.
 
-pub mod broker_process;
 mod checker;
 mod consumer;
 mod drain;
@@ -27,11 +26,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 
+use crate::broker_process::{BrokerCommand, BrokerOptions, free_port};
 use crate::client::{Target, target};
 use crate::error::{Error, Result};
-use broker_process::{BrokerCommand, BrokerOptions, free_port};
 use checker::Checker;
-use history::{Ending, History};
+use history::History;
 use random::Random;
 use report::Rule;
 use round::Rounds;
@@ -60,6 +59,9 @@ pub struct Options {
     /// All queues are emptied and all definitions checked every so many rounds, and at the end
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub drain_every: u32,
+    /// The quorum queue is a plain one instead, for brokers that have none or lose its leader
+    #[arg(long)]
+    pub without_quorum: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -93,7 +95,7 @@ pub fn run(like: &Target, options: &Options) -> Result<bool> {
     println!("to repeat: {}", repeat_command(options, seed));
     let address = target::resolve("127.0.0.1", command.port)?;
     let target = Target { heeds_interrupt: false, ..like.at("broker", address, None) };
-    let history = History::new(Checker::new(plan::rules()));
+    let history = History::new(Checker::new(plan::rules(!options.without_quorum)));
     let stage = Stage::new(target, seed, history, command.http_port);
     let finished = Rounds::new(&stage, &command, options).run();
     if let Err(error) = &finished {
@@ -140,7 +142,8 @@ fn repeat_command(options: &Options, seed: u64) -> String {
     let (from, to) = (options.seconds_per_round.0.start(), options.seconds_per_round.0.end());
     format!(
         "bench crash {broker} --rounds {rounds} --seed {seed} --seconds-per-round {from}..{to} \
-         --publishers {publishers} --consumers {consumers} --drain-every {drain_every}"
+         --publishers {publishers} --consumers {consumers} --drain-every {drain_every}{}",
+        if options.without_quorum { " --without-quorum" } else { "" }
     )
 }
 

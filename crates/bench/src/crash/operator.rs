@@ -42,7 +42,7 @@ fn delete(stage: &Stage, session: &mut Session) -> Result<()> {
     session.call(wire::QUEUE_DELETE, wire::QUEUE_DELETE_OK, |args| {
         args.u16(0).short(plan::name(plan::DELETE)).u8(0);
     })?;
-    plan::declare(session, plan::DELETE)?;
+    plan::declare(session, plan::DELETE, false)?;
     stage.history.record(Event::Purged(plan::DELETE));
     Ok(())
 }

@@ -100,19 +100,20 @@ pub fn name(at: QueueAt) -> &'static str {
     QUEUES.get(usize::from(at)).map_or("", |queue| queue.name)
 }
 
-pub fn rules() -> Vec<QueueRules> {
+/// `has_quorum`: otherwise the quorum queue is a plain one.
+pub fn rules(has_quorum: bool) -> Vec<QueueRules> {
     let rules = |(at, queue): (usize, &QueuePlan)| QueueRules {
         name: queue.name.into(),
-        is_quorum: at == usize::from(QUORUM),
+        is_quorum: has_quorum && at == usize::from(QUORUM),
         is_deleted: at == usize::from(DELETE),
     };
     QUEUES.iter().enumerate().map(rules).collect()
 }
 
 /// Declares all queues, exchanges and bindings.
-pub fn declare_all(session: &mut Session) -> Result<()> {
+pub fn declare_all(session: &mut Session, has_quorum: bool) -> Result<()> {
     for at in 0..QUEUES.len() {
-        declare(session, at as QueueAt)?;
+        declare(session, at as QueueAt, has_quorum)?;
     }
     for (name, kind) in [(FAN, "fanout"), (TOPIC, "topic")] {
         declare_exchange(session, name, kind)?;
@@ -123,10 +124,11 @@ pub fn declare_all(session: &mut Session) -> Result<()> {
     Ok(())
 }
 
-pub fn declare(session: &mut Session, at: QueueAt) -> Result<()> {
+pub fn declare(session: &mut Session, at: QueueAt, has_quorum: bool) -> Result<()> {
     let Some(queue) = QUEUES.get(usize::from(at)) else { return Ok(()) };
     declare_queue(session, queue.name, |table| {
         match queue.argument {
+            _ if at == QUORUM && !has_quorum => table,
             Argument::None => table,
             Argument::Text(name, value) => table.text(name, value),
             Argument::Number(name, value) => table.long(name, value),

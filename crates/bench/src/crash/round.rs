@@ -6,11 +6,11 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::broker_process::{BrokerCommand, BrokerProcess};
 use super::history::Event;
 use super::random::Random;
 use super::stage::{MOMENT, Stage};
-use super::{Ending, Options, consumer, drain, operator, plan, publisher};
+use super::{Options, consumer, drain, operator, plan, publisher};
+use crate::broker_process::{BrokerCommand, BrokerProcess, Ending};
 use crate::client::session::Session;
 use crate::error::Result;
 use crate::interrupt;
@@ -81,7 +81,7 @@ impl<'a> Rounds<'a> {
         self.start_up = process.started_at.elapsed();
         self.stage.ledger.check(self.stage, checks_all)?;
         let mut session = Session::open(&self.stage.target)?;
-        plan::declare_all(&mut session)?;
+        plan::declare_all(&mut session, !self.options.without_quorum)?;
         session.close()?;
         Ok(process)
     }

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::history::Ending;
 use crate::client::{Connection, Target};
 use crate::error::{Error, Result};
 use crate::interrupt;
@@ -33,6 +32,15 @@ pub struct BrokerOptions {
 }
 
 const LEVERET: &str = "{broker} --data-dir {data-dir} --log-level warn --amqp-addr 127.0.0.1:{port} --http-addr 127.0.0.1:{http-port}";
+
+/// How a life of the broker ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// SIGKILL.
+    Killed,
+    /// SIGTERM, and it goes by itself.
+    Stopped,
+}
 
 /// How to start a broker.
 #[derive(Debug, Clone)]
