@@ -6,7 +6,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::history::{Delivered, Event, Id, QueueAt, Sent, SessionId};
-use super::message::{Copy, Gone, Mark, Message, Outcome, Place};
+use super::message::{Copy, Gone, Mark, Message, Outcome, Place, Step};
+use super::moment::Moment;
 use super::report::{Counts, Rule, Violations};
 use crate::broker_process::Ending;
 
@@ -21,13 +22,13 @@ pub struct QueueRules {
 }
 
 #[derive(Debug, Default)]
-struct Queue {
-    rules: QueueRules,
+pub struct Queue {
+    pub rules: QueueRules,
     /// Something went back to it in this life: its order may be mixed up, and flags may be set.
-    had_returns: bool,
+    pub had_returns: bool,
     is_purging: bool,
     /// The newest life in which it was seen empty.
-    drained_in: u32,
+    pub drained_in: u32,
     /// What was sent to it since then.
     open: Vec<Id>,
 }
@@ -75,7 +76,7 @@ impl Checker {
             Event::RolledBack(ids) => self.settle(&ids, Outcome::RolledBack),
             Event::Delivered(delivered) => self.deliver(delivered, violations),
             Event::Garbled { queue, text } => {
-                violations.add(Rule::Garbage, format!("{}: {text}", self.name(queue)));
+                violations.add(Rule::Garbage, self.name(queue), text);
             }
             Event::Acked { session, queue, id, in_tx } => self.ack(session, queue, id, in_tx),
             Event::Synced(session) => self.advance(session, Step::Processed),
@@ -235,12 +236,12 @@ impl Checker {
         self.counts.redelivered += u64::from(redelivered);
         let (life, queue) = (self.life, usize::from(queue_at));
         let (Some(message), Some(queue)) = (self.messages.get_mut(&id), self.queues.get(queue)) else {
-            violations.add(Rule::Garbage, format!("{}: message {id} was never sent", self.name(queue_at)));
+            violations.add(Rule::Garbage, self.name(queue_at), format!("message {id} was never sent"));
             return;
         };
         let (outcome, priority, sent_in) = (message.outcome, message.priority, message.sent_in);
         let Some(copy) = message.copies.iter_mut().find(|copy| copy.queue == queue_at) else {
-            violations.add(Rule::Garbage, format!("{}: message {id} belongs elsewhere", queue.rules.name));
+            violations.add(Rule::Garbage, &queue.rules.name, format!("message {id} belongs elsewhere"));
             return;
         };
         copy.mark(life, if redelivered { Mark::Redelivered } else { Mark::Delivered });
@@ -266,7 +267,7 @@ impl Checker {
         copy.in_life(life).deliveries += 1;
         copy.place = Place::Out(life, session);
         for rule in broken {
-            violations.add(rule, format!("{}: message {id}: {copy}", queue.rules.name));
+            violations.add(rule, &queue.rules.name, format!("message {id}: {copy}"));
         }
     }
 
@@ -284,7 +285,7 @@ impl Checker {
                 let is_acked = matches!(copy.place_in(life, &self.closed), Place::Acked(..));
                 if !is_acked && copy.gone.is_none() {
                     let name = &queue.rules.name;
-                    violations.add(Rule::Lost, format!("{name}: message {id}: {copy}, empty in life {life}"));
+                    violations.add(Rule::Lost, name, format!("message {id}: {copy}, empty in life {life}"));
                 }
             }
         }
@@ -297,70 +298,6 @@ enum Purge {
     Done,
     /// The broker ended before it answered.
     Unknown,
-}
-
-/// How far an ack is known to have got.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    Sent,
-    Committing,
-    Processed,
-    Committed,
-}
-
-/// A delivery and what is known at its moment.
-struct Moment<'a> {
-    life: u32,
-    endings: &'a [Ending],
-    queue: &'a Queue,
-    closed: &'a HashSet<SessionId>,
-    sent_in: u32,
-    delivered: Delivered,
-}
-
-impl Moment<'_> {
-    fn check_place(&self, copy: &Copy, broken: &mut Vec<Rule>, counts: &mut Counts) {
-        match copy.place_in(self.life, self.closed) {
-            Place::Ready => {}
-            Place::Out(..) | Place::AckedInTx(..) => broken.push(Rule::Duplicated),
-            Place::Acked(life, _) if life == self.life => broken.push(Rule::Duplicated),
-            Place::Acked(life, step) => {
-                let ending = self.endings.get(life as usize - 1);
-                let was_flushed = step != Step::Sent && ending == Some(&Ending::Stopped);
-                if step == Step::Committed || self.queue.drained_in > life || was_flushed {
-                    broken.push(Rule::Resurrected);
-                } else {
-                    counts.back_after_kill += 1;
-                    counts.back_later += u64::from(self.life - life > 1);
-                }
-            }
-        }
-        match copy.gone {
-            Some(Gone::Purged(life)) if life < self.life => {
-                // A purge leaves what consumers hold, and they may hold what they have not read yet.
-                if self.queue.rules.is_deleted {
-                    broken.push(Rule::Resurrected);
-                } else {
-                    counts.purged_back += 1;
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn check_flags(&self, copy: &mut Copy, broken: &mut Vec<Rule>, counts: &mut Counts) {
-        let had_deliveries = copy.deliveries > 0;
-        let in_life = copy.in_life(self.life);
-        let Delivered { redelivered, returns, .. } = self.delivered;
-        let was_never_out = !had_deliveries && !self.queue.had_returns && self.sent_in == self.life;
-        let is_wrong = if redelivered { was_never_out } else { in_life.deliveries > 0 };
-        let is_count_wrong = self.queue.rules.is_quorum && returns.unwrap_or(0) < in_life.returns;
-        if is_wrong || is_count_wrong {
-            broken.push(Rule::Redelivered);
-        } else if !redelivered && had_deliveries {
-            counts.unmarked += 1;
-        }
-    }
 }
 
 #[cfg(test)]

@@ -120,8 +120,8 @@ impl History {
     }
 
     /// Something wrong that is not about one message's history.
-    pub fn violate(&self, rule: Rule, text: impl Into<String>) {
-        self.violations().add(rule, text);
+    pub fn violate(&self, rule: Rule, subject: &str, text: impl Into<String>) {
+        self.violations().add(rule, subject, text);
     }
 
     pub fn checker(&self) -> MutexGuard<'_, Checker> {

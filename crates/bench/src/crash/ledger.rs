@@ -81,7 +81,7 @@ impl Ledger {
                 State::Gone => left_over(stage, &name(number))?,
             };
             if let Some(problem) = problem {
-                stage.history.violate(Rule::Definition, problem);
+                stage.history.violate(Rule::Definition, "definitions", problem);
                 // Told once.
                 self.set(number, State::Unknown);
             }
@@ -114,7 +114,11 @@ fn delete(stage: &Stage, session: &mut Session, name: &str) -> Result<()> {
     if let Some(port) = stage.http_port
         && !http::delete_user(&stage.target, port, name)?
     {
-        stage.history.violate(Rule::Definition, format!("user {name} is gone before it was deleted"));
+        stage.history.violate(
+            Rule::Definition,
+            "users",
+            format!("user {name} is gone before it was deleted"),
+        );
     }
     Ok(())
 }

@@ -6,7 +6,6 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use super::checker::Step;
 use super::history::{QueueAt, SessionId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +26,15 @@ pub struct Message {
     pub sent_in: u32,
     pub outcome: Outcome,
     pub copies: Vec<Copy>,
+}
+
+/// How far an ack is known to have got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    Sent,
+    Committing,
+    Processed,
+    Committed,
 }
 
 /// Where a copy is, with the life in which it got there.

@@ -10,6 +10,7 @@ mod history;
 mod http;
 mod ledger;
 mod message;
+mod moment;
 mod operator;
 mod plan;
 mod publisher;
@@ -103,7 +104,7 @@ pub fn run(like: &Target, options: &Options) -> Result<bool> {
             return Err(error.clone());
         }
         let text = format!("the run ended early: {error}; its log ends with: {}", command.log_tail());
-        stage.history.violate(Rule::Broker, text);
+        stage.history.violate(Rule::Broker, "run", text);
     }
     let violations = stage.history.violations().clone();
     println!("\nwhat was done\n{}", stage.history.checker().counts());

@@ -58,7 +58,7 @@ fn judge_unroutable(stage: &Stage, delivery: &session::Delivery) {
     let route = id.map(|id| Specimen::new(stage.seed, id).route);
     if route.is_none_or(|route| route.queues != [plan::DELETE]) {
         let to = route.map(|route| (route.exchange, route.key));
-        stage.history.violate(Rule::Definition, format!("message {id:?} to {to:?} was returned: no route"));
+        stage.history.violate(Rule::Definition, "routes", format!("message {id:?} to {to:?} was returned"));
     }
 }
 
@@ -117,7 +117,7 @@ impl Confirms<'_> {
         if ids.is_empty() {
             let text =
                 format!("publisher {}: tag {tag} is confirmed twice or was never sent", self.publisher);
-            self.stage.history.violate(Rule::Broker, text);
+            self.stage.history.violate(Rule::Broker, "confirms", text);
         }
         let event = if is_ack { Event::Confirmed } else { Event::Nacked };
         self.stage.history.record_all(ids.into_iter().map(event));

@@ -1,7 +1,8 @@
 //! The rules, what broke them, and the summary of a run.
 //!
-//! Invariant: every violation is counted, and the first ones of each rule are kept as examples.
+//! Invariant: every violation is counted, and the first ones of each rule and queue are kept as examples.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// What must never happen.
@@ -51,21 +52,24 @@ impl Rule {
     }
 }
 
-/// The first violations of each rule are kept as text.
-const EXAMPLES_MAX: usize = 5;
+/// So many violations of each rule are kept as text for each queue, or whatever else they are about.
+const EXAMPLES_MAX: usize = 2;
+
+/// What broke a rule, by the name of what it was about.
+type Found = BTreeMap<String, (u64, Vec<String>)>;
 
 #[derive(Debug, Default, Clone)]
 pub struct Violations {
-    found: Vec<(Rule, u64, Vec<String>)>,
+    found: BTreeMap<Rule, Found>,
 }
 
 impl Violations {
-    pub fn add(&mut self, rule: Rule, text: impl Into<String>) {
-        let at = self.found.iter().position(|(found, ..)| *found == rule).unwrap_or_else(|| {
-            self.found.push((rule, 0, Vec::new()));
-            self.found.len() - 1
-        });
-        if let Some((_, count, examples)) = self.found.get_mut(at) {
+    pub fn add(&mut self, rule: Rule, subject: &str, text: impl Into<String>) {
+        let found = self.found.entry(rule).or_default();
+        if !found.contains_key(subject) {
+            found.insert(subject.into(), (0, Vec::new()));
+        }
+        if let Some((count, examples)) = found.get_mut(subject) {
             *count += 1;
             if examples.len() < EXAMPLES_MAX {
                 examples.push(text.into());
@@ -74,15 +78,11 @@ impl Violations {
     }
 
     pub fn count(&self, rule: Rule) -> u64 {
-        self.found.iter().filter(|(found, ..)| *found == rule).map(|(_, count, _)| count).sum()
+        self.found.get(&rule).map_or(0, |found| found.values().map(|(count, _)| count).sum())
     }
 
     pub fn total(&self) -> u64 {
-        self.found.iter().map(|(_, count, _)| count).sum()
-    }
-
-    fn examples(&self, rule: Rule) -> &[String] {
-        self.found.iter().find(|(found, ..)| *found == rule).map_or(&[], |(.., examples)| examples)
+        Rule::ALL.iter().map(|rule| self.count(*rule)).sum()
     }
 }
 
@@ -90,10 +90,12 @@ impl fmt::Display for Violations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for rule in Rule::ALL {
             let (name, meaning) = rule.text();
-            let count = self.count(rule);
-            writeln!(f, "  {name:<12} {count:>8}  {meaning}")?;
-            for example in self.examples(rule) {
-                writeln!(f, "      {example}")?;
+            writeln!(f, "  {name:<12} {:>8}  {meaning}", self.count(rule))?;
+            for (subject, (count, examples)) in self.found.get(&rule).into_iter().flatten() {
+                writeln!(f, "      {subject}: {count}")?;
+                for example in examples {
+                    writeln!(f, "          {example}")?;
+                }
             }
         }
         Ok(())
@@ -162,12 +164,14 @@ mod tests {
     fn all_are_counted_and_the_first_are_shown() {
         let mut violations = Violations::default();
         for number in 0..20 {
-            violations.add(Rule::Lost, format!("message {number}"));
+            violations.add(Rule::Lost, "crash.plain", format!("message {number}"));
         }
-        violations.add(Rule::Garbage, "body");
-        assert_eq!((violations.count(Rule::Lost), violations.total()), (20, 21));
+        violations.add(Rule::Lost, "crash.tx", "message 20");
+        violations.add(Rule::Garbage, "crash.tx", "body");
+        assert_eq!((violations.count(Rule::Lost), violations.total()), (21, 22));
         let text = violations.to_string();
-        assert!(text.contains("message 4") && !text.contains("message 5"), "{text}");
-        assert!(text.contains("LOST               20"), "{text}");
+        assert!(text.contains("message 1\n") && !text.contains("message 2\n"), "{text}");
+        assert!(text.contains("LOST               21") && text.contains("crash.plain: 20"), "{text}");
+        assert!(text.contains("message 20"), "{text}");
     }
 }

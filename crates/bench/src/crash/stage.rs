@@ -74,11 +74,9 @@ impl Stage {
         match result {
             Ok(()) | Err(Error::Interrupted) => {}
             Err(Error::Closed { code: CONNECTION_FORCED, .. }) if self.is_doomed() => {}
-            Err(error @ Error::Closed { .. }) => {
-                self.history.violate(Rule::Refused, format!("{who}: {error}"))
-            }
+            Err(error @ Error::Closed { .. }) => self.history.violate(Rule::Refused, who, error.to_string()),
             Err(_) if self.is_doomed() => {}
-            Err(error) => self.history.violate(Rule::Broker, format!("{who}: {error}")),
+            Err(error) => self.history.violate(Rule::Broker, who, error.to_string()),
         }
     }
 
