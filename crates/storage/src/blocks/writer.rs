@@ -36,6 +36,15 @@ pub(super) struct State {
     pub(super) ended: bool,
 }
 
+impl Waiting {
+    /// Nothing was put, but there may be something to sweep.
+    pub(super) fn dusty() -> Waiting {
+        let waiting = Waiting::default();
+        waiting.state.lock().dusty = true;
+        waiting
+    }
+}
+
 pub(super) struct Writer {
     pub(super) shelf: Arc<Shelf>,
     pub(super) waiting: Arc<Waiting>,
@@ -133,7 +142,8 @@ impl Writer {
         let end = self.current.as_ref().map(|current| current.end);
         let mut buffer = std::mem::take(&mut self.buffer);
         let parts = round::fill(&mut buffer, &mut self.taken, end, config.file_bytes, config.round_max_bytes);
-        let keep_max = 2 * config.round_max_bytes;
+        // Growing doubles the buffer, so it may be up to twice a round and a block.
+        let keep_max = 3 * config.round_max_bytes;
         for part in parts {
             self.store(part, &buffer);
         }

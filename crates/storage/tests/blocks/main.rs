@@ -1,5 +1,7 @@
 //! The block store against disks that are whole, damaged, full, failing and losing power.
 
 mod basics;
+mod crashes;
 mod faults;
+mod relocation;
 mod rig;

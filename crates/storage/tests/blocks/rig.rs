@@ -22,7 +22,7 @@ pub enum Told {
     Failed(String),
 }
 
-pub struct Sink(Mutex<Sender<Told>>);
+struct Sink(Mutex<Sender<Told>>);
 
 impl BlockSink for Sink {
     fn relocate(&self, log: u64, blocks: Vec<Location>) {
@@ -58,8 +58,12 @@ pub fn open(disk: &Arc<dyn Disk>, config: BlockConfig) -> Result<OpenBlocks, Blo
 }
 
 pub fn start(open: OpenBlocks) -> Rig {
+    try_start(open).unwrap()
+}
+
+pub fn try_start(open: OpenBlocks) -> io::Result<Rig> {
     let (sender, told) = mpsc::channel();
-    Rig { store: open.start(Arc::new(Sink(Mutex::new(sender)))).unwrap(), told }
+    Ok(Rig { store: open.start(Arc::new(Sink(Mutex::new(sender))))?, told })
 }
 
 pub fn fresh(disk: &Arc<dyn Disk>, config: BlockConfig) -> Rig {
