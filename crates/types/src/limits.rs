@@ -76,6 +76,8 @@ pub const BLOCK_SIZE_MAX_BYTES: usize = 1024 * 1024 * 1024;
 pub const BLOCK_RESERVE_BYTES: u64 = 32 * 1024 * 1024;
 /// A block store whose disk is full tries again after this time.
 pub const BLOCK_RETRY_MS: u64 = 200;
+/// A block store that was given nothing for this time gives its buffer's memory back.
+pub const BLOCK_IDLE_MS: u64 = 10_000;
 /// Files that a block store keeps open for reading.
 pub const BLOCK_OPEN_FILE_COUNT_MAX: usize = 16;
 /// Bytes of blocks whose owners are asked at the same time to put them elsewhere; one file may exceed it.

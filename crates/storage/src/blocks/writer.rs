@@ -17,7 +17,10 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use types::limits::BLOCK_RETRY_MS;
+use types::limits::{BLOCK_IDLE_MS, BLOCK_RETRY_MS};
+
+const RETRY: Duration = Duration::from_millis(BLOCK_RETRY_MS);
+const IDLE: Duration = Duration::from_millis(BLOCK_IDLE_MS);
 
 /// What waits for the writer.
 #[derive(Default)]
@@ -94,7 +97,11 @@ impl Writer {
         let mut state = self.waiting.state.lock();
         if self.taken.is_empty() {
             while state.puts.is_empty() && !state.dusty && !state.stop {
-                if !self.stalled {
+                if !self.stalled && self.buffer.capacity() > 0 {
+                    if self.waiting.wake.wait_for(&mut state, IDLE).timed_out() {
+                        self.buffer = Vec::new();
+                    }
+                } else if !self.stalled {
                     self.waiting.wake.wait(&mut state);
                 } else if self.waiting.wake.wait_for(&mut state, RETRY).timed_out() {
                     break;
@@ -321,5 +328,3 @@ impl Writer {
         self.sink.stalled(None);
     }
 }
-
-const RETRY: Duration = Duration::from_millis(BLOCK_RETRY_MS);

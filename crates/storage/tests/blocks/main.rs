@@ -6,3 +6,4 @@ mod damage;
 mod faults;
 mod relocation;
 mod rig;
+mod threads;

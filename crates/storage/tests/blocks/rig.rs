@@ -3,7 +3,7 @@
 //! Invariant: waiting ends after [`PATIENCE`] with a failed test.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -137,4 +137,19 @@ pub fn set_content(disk: &dyn Disk, name: &str, bytes: &[u8]) {
     disk.create_dir(Path::new(DIR)).unwrap();
     let file = disk.open(&path, OpenMode::Create).unwrap();
     file.write_at(0, &[io::IoSlice::new(bytes)]).unwrap();
+}
+
+/// A directory of the machine that is removed when the test is over, however it ends.
+pub struct MachineDir(pub PathBuf);
+
+impl MachineDir {
+    pub fn new(name: &str) -> MachineDir {
+        MachineDir(std::env::temp_dir().join(format!("leveret-blocks-{name}-{}", std::process::id())))
+    }
+}
+
+impl Drop for MachineDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
