@@ -63,6 +63,23 @@ fn the_disk_of_the_machine_keeps_blocks_too() {
 }
 
 #[test]
+fn a_block_bigger_than_a_round_has_a_file_of_its_own() {
+    let dir = MachineDir::new("big");
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let rig = fresh(&disk, BlockConfig { reserve_bytes: 0, ..BlockConfig::durable(&dir.0) });
+    let big: Vec<u8> = (0..40 << 20).map(|at: u32| (at >> 9) as u8).collect();
+    let puts =
+        [rig.begin_put(1, vec![1; 1000]), rig.begin_put(2, big.clone()), rig.begin_put(3, vec![3; 1000])];
+    let [before, location, after] = puts.map(|put| put.recv().unwrap().unwrap());
+    assert_eq!([before.file, location.file, after.file], [1, 2, 3]);
+    assert!(rig.read(location).unwrap() == big);
+    assert_eq!(std::fs::metadata(dir.0.join("0000000000000002.blk")).unwrap().len(), (40 << 20) + 56);
+    rig.store.free(location);
+    rig.settle();
+    assert!(!dir.0.join("0000000000000002.blk").exists());
+}
+
+#[test]
 fn logs_share_files_and_syncs() {
     let faulty = Arc::new(FaultyDisk::new(memory()));
     let disk: Arc<dyn Disk> = faulty.clone();
