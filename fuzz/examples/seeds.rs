@@ -171,4 +171,19 @@ fn main() {
     put_ack(&mut out, 1, 1, false);
     put_nack(&mut out, 1, 1, false, true);
     keep("frame", "mixed", &out);
+
+    for name in
+        ["blocks-v1-good", "blocks-v1-flipped", "blocks-v1-short", "blocks-v1-head", "blocks-v2-newer"]
+    {
+        keep("block", name, &block_seed(name));
+    }
+}
+
+/// The first block of a fixture, as the target takes it: log, location, file.
+fn block_seed(name: &str) -> Vec<u8> {
+    let path = format!("{}/../crates/storage/tests/fixtures/{name}.blk", env!("CARGO_MANIFEST_DIR"));
+    let mut seed = 1_u64.to_le_bytes().to_vec();
+    seed.extend_from_slice(&storage::Location { file: 7, offset: 32, length: 48 }.encode());
+    seed.extend(fs::read(&path).expect("the fixture can be read"));
+    seed
 }

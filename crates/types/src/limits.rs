@@ -122,13 +122,24 @@ pub const BLOCK_SIZE_MAX_BYTES: usize = 1024 * 1024 * 1024;
 pub const BLOCK_RESERVE_BYTES: u64 = 32 * 1024 * 1024;
 /// A block store whose disk is full tries again after this time.
 pub const BLOCK_RETRY_MS: u64 = 200;
+/// A block store that was given nothing for this time gives its buffer's memory back.
+pub const BLOCK_IDLE_MS: u64 = 10_000;
 /// Files that a block store keeps open for reading.
 pub const BLOCK_OPEN_FILE_COUNT_MAX: usize = 16;
 /// Bytes of blocks whose owners are asked at the same time to put them elsewhere; one file may exceed it.
 pub const BLOCK_RELOCATE_MAX_BYTES: u64 = 16 * 1024 * 1024;
 
+/// Share of the machine's memory at which publishers are blocked.
+pub const MEMORY_HIGH_WATERMARK: f64 = 0.6;
+/// Largest body of an HTTP request.
+pub const HTTP_BODY_MAX_BYTES: usize = 20 * 1024 * 1024;
+/// How long a shutdown waits for clients to answer connection.close.
+pub const SHUTDOWN_TIMEOUT_MS: u64 = 3_000;
+
 const _: () = assert!(FRAME_SIZE_MIN_BYTES <= FRAME_SIZE_DEFAULT_BYTES);
 const _: () = assert!(OUTBOX_LOW_WATER_BYTES < OUTBOX_HIGH_WATER_BYTES);
+const _: () = assert!(MESSAGE_SIZE_MAX_BYTES < BLOCK_SIZE_MAX_BYTES as u64);
+const _: () = assert!(BLOCK_ROUND_MAX_BYTES as u64 <= BLOCK_FILE_BYTES);
 const _: () = assert!(READ_BUFFER_BYTES >= 2 * FRAME_SIZE_DEFAULT_BYTES as usize);
 const _: () = assert!(MESSAGE_SIZE_DEFAULT_BYTES <= MESSAGE_SIZE_MAX_BYTES);
 const _: () = assert!(CHUNK_SIZE_MAX_BYTES <= QUEUE_MAILBOX_MAX_BYTES);

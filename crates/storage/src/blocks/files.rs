@@ -189,3 +189,62 @@ impl Files {
         self.live_bytes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE_BYTES: u64 = 1000;
+
+    /// Closed files of 1000 bytes with so many blocks of 100 bytes each.
+    fn files(blocks: &[u32]) -> Files {
+        let mut files = Files::default();
+        for (number, count) in (1..).zip(blocks) {
+            files.create(number);
+            files.set_bytes(number, FILE_BYTES);
+            for nth in 0..*count {
+                files.add(number, Location { file: number, offset: nth * 100, length: 100 }).unwrap();
+            }
+            files.close(number);
+        }
+        files
+    }
+
+    fn asked(files: &mut Files, asked_max: u64) -> Vec<u64> {
+        files.relocate(FILE_BYTES, asked_max).into_keys().collect()
+    }
+
+    #[test]
+    fn the_emptiest_files_are_relocated_first_and_no_more_than_needed() {
+        // 6000 bytes, 1500 needed: 1000 too many.
+        let mut files = files(&[4, 1, 3, 2, 1, 4]);
+        assert_eq!(files.excess(FILE_BYTES), 1000);
+        assert_eq!(asked(&mut files, u64::MAX), [2, 5], "each gives 900 back");
+        assert_eq!(asked(&mut files, u64::MAX), [], "what was asked for will be enough");
+        for number in [2, 5] {
+            assert!(files.free(Location { file: number, offset: 0, length: 100 }));
+        }
+        assert_eq!(files.take_empty(), [2, 5]);
+        assert_eq!((files.disk_bytes(), files.live_bytes(), files.excess(FILE_BYTES)), (4000, 1300, 0));
+    }
+
+    #[test]
+    fn what_is_asked_for_at_a_time_is_bounded() {
+        let mut files = files(&[1; 20]);
+        assert_eq!(asked(&mut files, 250), [1, 2, 3]);
+        assert_eq!(asked(&mut files, 250), []);
+        assert!(files.free(Location { file: 2, offset: 0, length: 100 }));
+        assert_eq!(asked(&mut files, 250), [4], "an answer makes room for the next");
+    }
+
+    #[test]
+    fn files_that_are_half_needed_or_written_stay() {
+        let mut files = files(&[5, 5, 9]);
+        files.create(4);
+        files.set_bytes(4, 900);
+        assert_eq!(asked(&mut files, u64::MAX), []);
+        assert_eq!(files.take_empty(), []);
+        files.close(4);
+        assert_eq!(files.take_empty(), [4]);
+    }
+}

@@ -39,7 +39,7 @@ pub type Loaded = Box<dyn FnOnce(Result<Vec<u8>, ReadError>) + Send>;
 /// Whom a store tells what it needs; called on the writer thread, without a lock held.
 pub trait BlockSink: Send + Sync {
     /// These blocks of a log sit in files that are mostly free; their owner is to put again what it
-    /// still needs of them and free each. Each block is asked for once.
+    /// still needs of them and free each. Each block is asked for once; some may be freed already.
     fn relocate(&self, log: u64, blocks: Vec<Location>);
     /// `Some(why)`: there is no room on the disk, puts wait or live on what is held in reserve.
     /// `None`: it goes on, the reserve is there again.

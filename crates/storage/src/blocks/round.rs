@@ -94,6 +94,14 @@ pub(super) fn fill(
         }
         let length = buffer.len() - start;
         if part.end() + length as u64 > file_bytes && part.end() > FILE_HEAD_BYTES as u64 {
+            if start > 0 && length <= round_max {
+                // It begins the next round, or it would cost a sync of its own here.
+                let bytes = buffer[start + BLOCK_HEAD_BYTES..].to_vec();
+                buffer.truncate(start);
+                let fill = Box::new(move |buffer: &mut Vec<u8>| buffer.extend_from_slice(&bytes));
+                waiting.push_front(Put { log, fill, done });
+                break;
+            }
             parts.push(std::mem::replace(&mut part, Part::new(true, FILE_HEAD_BYTES as u64, start)));
         }
         // Both fit: a file begins no block behind `file_bytes`, which the store keeps below 4 GiB.

@@ -76,7 +76,8 @@ pub(super) fn start(
 ) -> io::Result<Arc<BlockStore>> {
     let store = Arc::new(BlockStore {
         shelf: Arc::new(shelf),
-        waiting: Arc::default(),
+        // What was adopted may stand in sparse files: the first thing is to sweep.
+        waiting: Arc::new(Waiting::dusty()),
         reads: Arc::default(),
         counters: Arc::default(),
         threads: Mutex::default(),

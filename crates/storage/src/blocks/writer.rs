@@ -17,7 +17,10 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use types::limits::BLOCK_RETRY_MS;
+use types::limits::{BLOCK_IDLE_MS, BLOCK_RETRY_MS};
+
+const RETRY: Duration = Duration::from_millis(BLOCK_RETRY_MS);
+const IDLE: Duration = Duration::from_millis(BLOCK_IDLE_MS);
 
 /// What waits for the writer.
 #[derive(Default)]
@@ -34,6 +37,15 @@ pub(super) struct State {
     pub(super) stop: bool,
     /// The thread is gone or takes no more.
     pub(super) ended: bool,
+}
+
+impl Waiting {
+    /// Nothing was put, but there may be something to sweep.
+    pub(super) fn dusty() -> Waiting {
+        let waiting = Waiting::default();
+        waiting.state.lock().dusty = true;
+        waiting
+    }
 }
 
 pub(super) struct Writer {
@@ -85,7 +97,11 @@ impl Writer {
         let mut state = self.waiting.state.lock();
         if self.taken.is_empty() {
             while state.puts.is_empty() && !state.dusty && !state.stop {
-                if !self.stalled {
+                if !self.stalled && self.buffer.capacity() > 0 {
+                    if self.waiting.wake.wait_for(&mut state, IDLE).timed_out() {
+                        self.buffer = Vec::new();
+                    }
+                } else if !self.stalled {
                     self.waiting.wake.wait(&mut state);
                 } else if self.waiting.wake.wait_for(&mut state, RETRY).timed_out() {
                     break;
@@ -133,7 +149,8 @@ impl Writer {
         let end = self.current.as_ref().map(|current| current.end);
         let mut buffer = std::mem::take(&mut self.buffer);
         let parts = round::fill(&mut buffer, &mut self.taken, end, config.file_bytes, config.round_max_bytes);
-        let keep_max = 2 * config.round_max_bytes;
+        // Growing doubles the buffer, so it may be up to twice a round and a block.
+        let keep_max = 3 * config.round_max_bytes;
         for part in parts {
             self.store(part, &buffer);
         }
@@ -311,5 +328,3 @@ impl Writer {
         self.sink.stalled(None);
     }
 }
-
-const RETRY: Duration = Duration::from_millis(BLOCK_RETRY_MS);

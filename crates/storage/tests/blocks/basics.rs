@@ -1,6 +1,6 @@
 //! Putting, reading, freeing, opening again.
 
-use crate::rig::{Rig, config, contents, fresh, open, pattern, set_content, start};
+use crate::rig::{MachineDir, Rig, config, contents, fresh, open, pattern, set_content, start};
 use std::sync::{Arc, mpsc};
 use storage::{BlockConfig, CrashDisk, Disk, FaultKind, FaultyDisk, Location, ReadError, RealDisk};
 
@@ -41,9 +41,9 @@ fn blocks_of_any_size_come_back_as_they_were_put() {
 
 #[test]
 fn the_disk_of_the_machine_keeps_blocks_too() {
-    let dir = std::env::temp_dir().join(format!("leveret-blocks-{}", std::process::id()));
+    let dir = MachineDir::new("machine");
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-    let config = BlockConfig { dir: dir.join("blocks"), reserve_bytes: 3 << 20, ..config() };
+    let config = BlockConfig { dir: dir.0.join("blocks"), reserve_bytes: 3 << 20, ..config() };
     let rig = fresh(&disk, config.clone());
     let locations: Vec<_> = (0..50).map(|n| rig.put(n, &pattern(n, 700)).unwrap()).collect();
     rig.store.stop();
@@ -60,7 +60,23 @@ fn the_disk_of_the_machine_keeps_blocks_too() {
     }
     rig.store.stop();
     assert_eq!(disk.list(&config.dir).unwrap(), ["reserve"]);
-    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn a_block_bigger_than_a_round_has_a_file_of_its_own() {
+    let dir = MachineDir::new("big");
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let rig = fresh(&disk, BlockConfig { reserve_bytes: 0, ..BlockConfig::durable(&dir.0) });
+    let big: Vec<u8> = (0..40 << 20).map(|at: u32| (at >> 9) as u8).collect();
+    let puts =
+        [rig.begin_put(1, vec![1; 1000]), rig.begin_put(2, big.clone()), rig.begin_put(3, vec![3; 1000])];
+    let [before, location, after] = puts.map(|put| put.recv().unwrap().unwrap());
+    assert_eq!([before.file, location.file, after.file], [1, 2, 3]);
+    assert!(rig.read(location).unwrap() == big);
+    assert_eq!(std::fs::metadata(dir.0.join("0000000000000002.blk")).unwrap().len(), (40 << 20) + 56);
+    rig.store.free(location);
+    rig.settle();
+    assert!(!dir.0.join("0000000000000002.blk").exists());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Invariant: waiting ends after [`PATIENCE`] with a failed test.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub enum Told {
     Failed(String),
 }
 
-pub struct Sink(Mutex<Sender<Told>>);
+struct Sink(Mutex<Sender<Told>>);
 
 impl BlockSink for Sink {
     fn relocate(&self, log: u64, blocks: Vec<Location>) {
@@ -58,8 +58,12 @@ pub fn open(disk: &Arc<dyn Disk>, config: BlockConfig) -> Result<OpenBlocks, Blo
 }
 
 pub fn start(open: OpenBlocks) -> Rig {
+    try_start(open).unwrap()
+}
+
+pub fn try_start(open: OpenBlocks) -> io::Result<Rig> {
     let (sender, told) = mpsc::channel();
-    Rig { store: open.start(Arc::new(Sink(Mutex::new(sender)))).unwrap(), told }
+    Ok(Rig { store: open.start(Arc::new(Sink(Mutex::new(sender))))?, told })
 }
 
 pub fn fresh(disk: &Arc<dyn Disk>, config: BlockConfig) -> Rig {
@@ -133,4 +137,19 @@ pub fn set_content(disk: &dyn Disk, name: &str, bytes: &[u8]) {
     disk.create_dir(Path::new(DIR)).unwrap();
     let file = disk.open(&path, OpenMode::Create).unwrap();
     file.write_at(0, &[io::IoSlice::new(bytes)]).unwrap();
+}
+
+/// A directory of the machine that is removed when the test is over, however it ends.
+pub struct MachineDir(pub PathBuf);
+
+impl MachineDir {
+    pub fn new(name: &str) -> MachineDir {
+        MachineDir(std::env::temp_dir().join(format!("leveret-blocks-{name}-{}", std::process::id())))
+    }
+}
+
+impl Drop for MachineDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
