@@ -105,13 +105,6 @@ pub const DEAD_LETTER_WINDOW: usize = 512;
 /// Publishers are blocked while the disk has less room (RabbitMQ's disk_free_limit).
 pub const DISK_FREE_LIMIT_BYTES: u64 = 50_000_000;
 
-/// Share of the machine's memory at which publishers are blocked.
-pub const MEMORY_HIGH_WATERMARK: f64 = 0.6;
-/// Largest body of an HTTP request.
-pub const HTTP_BODY_MAX_BYTES: usize = 20 * 1024 * 1024;
-/// How long a shutdown waits for clients to answer connection.close.
-pub const SHUTDOWN_TIMEOUT_MS: u64 = 3_000;
-
 /// Length at which a file of the block store is full.
 pub const BLOCK_FILE_BYTES: u64 = 16 * 1024 * 1024;
 /// Bytes of blocks that are written, and synced, in one go.
