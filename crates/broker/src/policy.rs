@@ -234,6 +234,7 @@ pub fn queue_config(
             == Some(true),
         delivery_limit: settings.delivery_limit(kind),
         consumer_timeout_ms: settings.smaller("consumer-timeout"),
+        release_by: None,
     }
 }
 

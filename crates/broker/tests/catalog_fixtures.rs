@@ -151,7 +151,7 @@ fn rows_that_cannot_be_are_refused() {
         (patched(&passing(id, 0), &passing(1, 0)), "queue id 1 twice or not in 1 to"),
         (patched(&passing(id, 0), &passing(id, 7)), "7 is neither yes nor no"),
         (patched(b"\x07passing", b"\x07a......"), "a row twice or out of order"),
-        (patched(b"\x09amq.gen-1\x05\0", b"\x09amq.gen-1\x05\x01"), "an exclusive queue that is durable"),
+        (patched(b"\x09amq.gen-1\x06\0", b"\x09amq.gen-1\x06\x01"), "an exclusive queue that is durable"),
         (patched(b"^(?!amq", b"^(((amq"), "invalid regular expression '^(((amq"),
         (patched(b"\x07delayed\x09\x02", b"\x07delayed\x09\x09"), "a delayed exchange within a delayed one"),
         (patched(b"\x07delayed\x09\x02", b"\x07delayed\x63\x02"), "unknown exchange type 99"),

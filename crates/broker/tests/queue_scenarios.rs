@@ -256,3 +256,39 @@ fn new_settings_hold_for_what_is_there_and_a_purge_leaves_what_is_held() {
     assert_eq!(holders(&pair), [(0, 1)]);
     assert_eq!(pair.machine.state().live.count(), 1);
 }
+
+#[test]
+fn a_backlog_that_left_memory_survives_with_what_was_settled() {
+    let steps = [
+        messages(40),
+        messages(40),
+        Step::PageOut(0),
+        Step::Written,
+        unlimited(),
+        deliver(),
+        answer(Answer::Settle, 60),
+        answer(Answer::Return, 5),
+        Step::GiveUp,
+        Step::GiveUp,
+        Step::Written,
+        Step::Checkpoint,
+        Step::Written,
+        messages(3),
+        Step::Restart,
+        unlimited(),
+        deliver(),
+    ];
+    let pair = run(QueueConfig::default(), &steps);
+    assert_eq!(pair.machine.counts().unacked, 23);
+    assert_eq!(pair.machine.state().returns.len(), 5);
+}
+
+#[test]
+fn a_restart_makes_gaps_of_transient_messages() {
+    let transient = Message { persistent: false, ..message(10) };
+    let batch = vec![message(10), transient.clone(), message(10), transient];
+    let steps =
+        [Step::Enqueue(batch.clone()), Step::Enqueue(batch), Step::PageOut(0), Step::Written, Step::Restart];
+    let pair = run(QueueConfig::default(), &steps);
+    assert_eq!(pair.machine.state().live.ranges().collect::<Vec<_>>(), [(0, 1), (2, 3), (4, 5), (6, 7)]);
+}

@@ -116,6 +116,7 @@ fn arguments_and_both_policies_are_merged() {
             single_active_consumer: true,
             delivery_limit: None,
             consumer_timeout_ms: Some(77),
+            release_by: None,
         }
     );
     let queue = catalog.vhost(VHOST).unwrap().queue("q").unwrap().clone();

@@ -1,4 +1,5 @@
-//! Dead letters: messages that left their queue, on the way to its dead-letter exchange.
+//! Dead letters: messages that left their queue, on the way to its dead-letter exchange; and delayed
+//! messages on the way on from their exchange.
 //!
 //! Invariant: a letter leaves its queue when every queue it was routed to has committed it (or refused
 //! it, as RabbitMQ does at most once), so a crash in between may double it but never lose it.
@@ -73,7 +74,9 @@ impl Broker {
     pub(crate) fn publish_dead_letters(&self, queue: &Arc<Queue>, letters: Vec<DeadLetterCopy>) {
         let row = queue.row();
         let now_s = clock::wall_ms() / 1000;
-        self.metrics().dead_lettered.add(letters.len() as u64);
+        if row.config.release_by.is_none() {
+            self.metrics().dead_lettered.add(letters.len() as u64);
+        }
         let letter_box = Arc::new(LetterBox {
             broker: self.weak().clone(),
             queue: queue.clone(),
@@ -82,8 +85,11 @@ impl Broker {
         let outlet: Arc<dyn Outlet> = letter_box.clone();
         for letter in letters {
             let mut targets = 0;
-            if let Some(exchange) = &row.config.dead_letter_exchange {
-                let record = letter.chunk.record(0);
+            let record = letter.chunk.record(0);
+            if let Some(exchange) = &row.config.release_by {
+                let confirm = Some((&outlet, letter.index));
+                targets = self.publish_due(&row.vhost, exchange.as_str(), &record, confirm);
+            } else if let Some(exchange) = &row.config.dead_letter_exchange {
                 let made = dead_letter(&record, row.name.as_str(), letter.reason, &row.config, now_s);
                 tracing::trace!(queue = %row.name, index = letter.index, reason = letter.reason.as_str(), "dead letter");
                 let made = Made {

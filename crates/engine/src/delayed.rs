@@ -1,88 +1,47 @@
-//! Messages that an `x-delayed-message` exchange holds until their time.
+//! Messages that an `x-delayed-message` exchange holds until their time, in a queue of its own.
 //!
-//! Invariant: one ordered index per exchange; a message is routed once, at or after its time, and is
-//! gone when its exchange is deleted.
+//! Invariant: the delay is the held message's time to live; when it is over the message is routed once,
+//! at or after its time, and leaves the queue when those who got it have committed it. The queue is
+//! durable as its exchange is, and gone with it.
 
-use crate::clock;
 use crate::node::Broker;
-use broker::message::Chunk;
-use parking_lot::Mutex;
-use std::collections::{BTreeMap, HashMap};
+use crate::outlet::Outlet;
+use crate::queue::Queue;
+use broker::catalog::Exchange;
+use broker::message::{Chunk, ChunkBuilder, Record, RecordHead};
 use std::sync::Arc;
 use types::{ExchangeName, VhostName};
 
-/// Messages by their time and arrival.
-type Held = BTreeMap<(u64, u64), Arc<Chunk>>;
-/// A message whose time has come, and where it waited.
-type Due = (VhostName, ExchangeName, Arc<Chunk>);
-
-/// All held messages.
-#[derive(Default)]
-pub(crate) struct Delayed {
-    state: Mutex<DelayedState>,
-}
-
-#[derive(Default)]
-struct DelayedState {
-    by_exchange: HashMap<(VhostName, ExchangeName), Held>,
-    sequence: u64,
-}
-
-impl Delayed {
-    pub(crate) fn forget(&self, vhost: &VhostName, exchange: &ExchangeName) {
-        self.state.lock().by_exchange.remove(&(vhost.clone(), exchange.clone()));
-    }
-
-    fn take_due(&self, now_ms: u64) -> (Vec<Due>, Option<u64>) {
-        let mut state = self.state.lock();
-        let mut due = Vec::new();
-        let mut next: Option<u64> = None;
-        for ((vhost, exchange), held) in &mut state.by_exchange {
-            while held.first_key_value().is_some_and(|((at, _), _)| *at <= now_ms) {
-                due.extend(held.pop_first().map(|(_, message)| (vhost.clone(), exchange.clone(), message)));
-            }
-            let first = held.first_key_value().map(|((at, _), _)| *at);
-            next = [next, first].into_iter().flatten().min();
-        }
-        state.by_exchange.retain(|_, held| !held.is_empty());
-        (due, next)
-    }
-}
-
 impl Broker {
-    /// Holds a message of one record for `delay_ms`.
+    /// The queue in which a delayed exchange holds its messages.
+    pub(crate) fn holding_queue(&self, exchange: &Exchange) -> Option<Arc<Queue>> {
+        self.queue(exchange.holding?)
+    }
+
+    /// Holds a message for `delay_ms`; `confirm` hears of the commit.
     pub(crate) fn hold(
         &self,
-        vhost: &VhostName,
-        exchange: &ExchangeName,
+        holding: &Arc<Queue>,
         delay_ms: u64,
-        message: Arc<Chunk>,
+        message: &Record<'_>,
+        confirm: Option<(&Arc<dyn Outlet>, u64)>,
     ) {
-        let at_ms = clock::now_ms().saturating_add(delay_ms);
-        let mut state = self.delayed().state.lock();
-        state.sequence += 1;
-        let sequence = state.sequence;
-        let held = state.by_exchange.entry((vhost.clone(), exchange.clone())).or_default();
-        let is_first = held.first_key_value().is_none_or(|((first, _), _)| at_ms < *first);
-        held.insert((at_ms, sequence), message);
-        drop(state);
-        if is_first {
-            self.timer().look_again();
-        }
+        self.enqueue_copy(holding, Arc::new(held(message, delay_ms)), confirm);
     }
 
     /// How many messages an exchange holds.
-    pub fn delayed_count(&self, vhost: &VhostName, exchange: &ExchangeName) -> usize {
-        let key = (vhost.clone(), exchange.clone());
-        self.delayed().state.lock().by_exchange.get(&key).map_or(0, BTreeMap::len)
+    pub fn delayed_count(&self, vhost: &VhostName, exchange: &ExchangeName) -> u64 {
+        let catalog = self.catalog();
+        let row = catalog.vhost(vhost.as_str()).and_then(|vhost| vhost.exchange(exchange.as_str()));
+        row.and_then(|row| self.holding_queue(row)).map_or(0, |queue| queue.counts().ready)
     }
+}
 
-    /// Routes what is due; gives the time of the next one.
-    pub(crate) fn release_delayed(&self, now_ms: u64) -> Option<u64> {
-        let (due, next) = self.delayed().take_due(now_ms);
-        for (vhost, exchange, message) in due {
-            self.publish_due(&vhost, exchange.as_str(), &message);
-        }
-        next
-    }
+/// The message as its exchange's queue keeps it: with the delay in the place of its own time to live,
+/// which its properties still have.
+fn held(message: &Record<'_>, delay_ms: u64) -> Chunk {
+    let head = RecordHead { ttl_ms: Some(delay_ms), priority: 0, ..message.head };
+    let mut builder = ChunkBuilder::default();
+    builder.push(head, &Arc::from(message.route), message.properties, message.body);
+    builder.finish()
 }

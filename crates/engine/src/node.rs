@@ -5,7 +5,6 @@
 
 use crate::alarm::AlarmBoard;
 use crate::catalog::{CatalogMachine, CatalogStore, LocalCatalogStore};
-use crate::delayed::Delayed;
 use crate::history::Histories;
 use crate::metrics::Metrics;
 use crate::queue::{DeleteConditions, NullLogs, Queue, QueueCommand, QueueLogs};
@@ -51,7 +50,6 @@ pub struct Broker {
     replies: Replies,
     runners: Runners,
     timer: Timer,
-    delayed: Delayed,
     histories: Histories,
     alarms: AlarmBoard,
     metrics: Metrics,
@@ -93,7 +91,6 @@ impl Broker {
             replies: Replies::default(),
             runners: Runners::default(),
             timer: Timer::default(),
-            delayed: Delayed::default(),
             histories: Histories::default(),
             alarms,
             metrics: Metrics::default(),
@@ -210,10 +207,6 @@ impl Broker {
         &self.timer
     }
 
-    pub(crate) fn delayed(&self) -> &Delayed {
-        &self.delayed
-    }
-
     pub(crate) fn histories(&self) -> &Histories {
         &self.histories
     }
@@ -221,6 +214,12 @@ impl Broker {
     /// Creates what a new picture of the catalog will name, before anybody sees it.
     pub(crate) fn before_publication(&self, events: &[Event]) {
         for event in events {
+            if let Event::ExchangeDeclared(row) = event
+                && let Some(holding) = row.holding_queue()
+            {
+                let log = self.logs.open(&holding);
+                self.queues.insert(holding.id, Arc::new(Queue::new(holding, log)));
+            }
             if let Event::QueueDeclared(row) = event {
                 let queue = Queue::new(row.clone(), self.logs.open(row));
                 let vhost = row.vhost.as_str();
@@ -253,7 +252,10 @@ impl Broker {
                     }
                 }
                 Event::ExchangeDeleted(row) => {
-                    self.delayed.forget(&row.vhost, &row.name);
+                    if let Some((_, queue)) = row.holding.and_then(|id| self.queues.remove(&id)) {
+                        queue.set_gone();
+                        self.post(&queue, QueueCommand::Deleted);
+                    }
                     self.histories.forget(&row.vhost, &row.name);
                 }
                 Event::Bound { vhost, binding } => self.recall(&vhost, &binding),

@@ -7,7 +7,7 @@ use crate::node::Broker;
 use crate::outlet::Outlet;
 use crate::queue::{Enqueue, Queue, QueueCommand, Ticket};
 use crate::route::Route;
-use broker::message::{Chunk, ChunkBuilder, RecordHead};
+use broker::message::{Chunk, ChunkBuilder, Record, RecordHead};
 use broker::queue::Picks;
 use std::sync::Arc;
 use types::{AmqpError, ExchangeName, Properties, VhostName};
@@ -277,14 +277,14 @@ impl Broker {
         let input = broker::router::RoutingInput { routing_key: made.key, properties: view.as_ref(), random };
         broker::router::route(row, source, &input, &mut routes);
         let message = chunk_of_one(made.exchange, made.key, made.properties, made.body);
-        let delays = crate::route::delays(row, &routes, view.as_ref());
-        for (at, delay_ms) in &delays {
-            self.hold(vhost, at, *delay_ms, message.clone());
+        let delays = self.delays(row, &routes, view.as_ref());
+        for (holding, delay_ms) in &delays {
+            self.hold(holding, *delay_ms, &message.record(0), confirm);
         }
         if !routes.recent_history.is_empty() {
             self.remember(vhost, &routes.recent_history, &message);
         }
-        self.enqueue_in(&routes.queues, &message, made.without, confirm)
+        delays.len() + self.enqueue_in(&routes.queues, &message, made.without, confirm)
     }
 
     fn enqueue_in(
@@ -306,12 +306,17 @@ impl Broker {
         count
     }
 
-    /// Routes a delayed message whose time has come.
-    pub(crate) fn publish_due(&self, vhost: &VhostName, exchange: &str, message: &Arc<Chunk>) {
+    /// Routes a delayed message whose time has come; gives how many queues got it.
+    pub(crate) fn publish_due(
+        &self,
+        vhost: &VhostName,
+        exchange: &str,
+        record: &Record<'_>,
+        confirm: Option<(&Arc<dyn Outlet>, u64)>,
+    ) -> usize {
         let catalog = self.catalog();
-        let Some(row) = catalog.vhost(vhost.as_str()) else { return };
-        let Some(source) = row.exchange(exchange) else { return };
-        let record = message.record(0);
+        let Some(row) = catalog.vhost(vhost.as_str()) else { return 0 };
+        let Some(source) = row.exchange(exchange) else { return 0 };
         let view = Properties::parse(record.properties).ok();
         let input = broker::router::RoutingInput {
             routing_key: record.routing_key(),
@@ -320,7 +325,8 @@ impl Broker {
         };
         let mut routes = broker::router::Routes::default();
         broker::router::route_due(row, source, &input, &mut routes);
-        self.enqueue_in(&routes.queues, message, &[], None);
+        let message = Arc::new(of_one(Arc::from(record.route), record.properties, record.body));
+        self.enqueue_in(&routes.queues, &message, &[], confirm)
     }
 
     /// Puts a chunk of one message into a queue.
@@ -338,15 +344,23 @@ impl Broker {
     }
 
     /// What a route asks for beyond appending to queues: direct replies, delays and histories.
-    pub fn publish_aside(&self, vhost: &VhostName, route: &Route, properties: &[u8], body: &[u8]) {
+    /// `confirm` hears of the commit of each queue that holds the message.
+    pub fn publish_aside(
+        &self,
+        vhost: &VhostName,
+        route: &Route,
+        properties: &[u8],
+        body: &[u8],
+        confirm: Option<(&Arc<dyn Outlet>, u64)>,
+    ) {
         let message = Arc::new(of_one(route.wire.clone(), properties, body));
         if let Some(outlet) = &route.reply
             && outlet.reply(&message.record(0))
         {
             crate::drive::touch(outlet);
         }
-        for (exchange, delay_ms) in &route.delays {
-            self.hold(vhost, exchange, *delay_ms, message.clone());
+        for (holding, delay_ms) in &route.delays {
+            self.hold(holding, *delay_ms, &message.record(0), confirm);
         }
         if !route.history.is_empty() {
             self.remember(vhost, &route.history, &message);

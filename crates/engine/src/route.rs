@@ -25,8 +25,8 @@ pub struct Route {
     pub queues: Vec<Arc<Queue>>,
     /// A direct reply-to consumer that gets it.
     pub reply: Option<Arc<dyn Outlet>>,
-    /// `x-delayed-message` exchanges that hold a copy first, and for how many milliseconds.
-    pub delays: Vec<(ExchangeName, u64)>,
+    /// Queues of `x-delayed-message` exchanges that hold a copy first, and for how many milliseconds.
+    pub delays: Vec<(Arc<Queue>, u64)>,
     /// It is only held, and nobody is bound who would get it if it were released now.
     pub held_in_vain: bool,
     /// Exchanges that remember it.
@@ -79,7 +79,7 @@ impl Broker {
         let mut routes = Routes::default();
         let input = RoutingInput { routing_key: key, properties, random: random() };
         router::route(vhost, exchange, &input, &mut routes);
-        let delays = delays(vhost, &routes, properties);
+        let delays = self.delays(vhost, &routes, properties);
         let is_default = name.is_empty();
         let reply = (is_default && is_reply_name(key)).then(|| self.replies().find(key)).flatten();
         let queues: Vec<_> = routes.queues.iter().filter_map(|id| self.queue(*id)).collect();
@@ -88,7 +88,7 @@ impl Broker {
         let cacheable = if is_default { !queues.is_empty() } else { routes.cacheable };
         let held_in_vain = !delays.is_empty() && queues.is_empty() && reply.is_none() && {
             let mut due = Routes::default();
-            delays.iter().filter_map(|(name, _)| vhost.exchange(name.as_str())).all(|exchange| {
+            routes.delayed.iter().filter_map(|name| vhost.exchange(name.as_str())).all(|exchange| {
                 router::route_due(vhost, exchange, &input, &mut due);
                 due.queues.is_empty()
             })
@@ -115,6 +115,22 @@ impl Broker {
         }
     }
 
+    /// How long each delayed exchange on the way holds the message, and in which queue.
+    pub(crate) fn delays(
+        &self,
+        vhost: &Vhost,
+        routes: &Routes,
+        properties: Option<&Properties<'_>>,
+    ) -> Vec<(Arc<Queue>, u64)> {
+        let Some(properties) = properties else { return Vec::new() };
+        let held = |name: &ExchangeName| {
+            let exchange = vhost.exchange(name.as_str())?;
+            let delay_ms = router::delay_ms(exchange, properties)?;
+            Some((self.holding_queue(exchange)?, delay_ms))
+        };
+        routes.delayed.iter().filter_map(held).collect()
+    }
+
     /// Counts a batch's publishes.
     pub fn count_published(&self, count: u64, routed: u64, with_confirm: u64) {
         let add = |counter: &Counter, count| {
@@ -126,20 +142,6 @@ impl Broker {
         add(&self.metrics().routed, routed);
         add(&self.metrics().received_confirm, with_confirm);
     }
-}
-
-/// How long each delayed exchange on the way holds the message.
-pub(crate) fn delays(
-    vhost: &Vhost,
-    routes: &Routes,
-    properties: Option<&Properties<'_>>,
-) -> Vec<(ExchangeName, u64)> {
-    let Some(properties) = properties else { return Vec::new() };
-    let held = |name: &ExchangeName| {
-        let delay_ms = router::delay_ms(vhost.exchange(name.as_str())?, properties)?;
-        Some((name.clone(), delay_ms))
-    };
-    routes.delayed.iter().filter_map(held).collect()
 }
 
 fn may_publish<'a>(

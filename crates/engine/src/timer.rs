@@ -1,4 +1,4 @@
-//! Deadlines of queues and delayed messages: one ordered index and one task, however many there are.
+//! Deadlines of queues: one ordered index and one task, however many there are.
 //!
 //! Invariant: a deadline that was armed is ticked at most once, not before its time.
 
@@ -29,11 +29,6 @@ impl Timer {
         }
     }
 
-    /// Wakes the task, for a deadline that is kept elsewhere.
-    pub(crate) fn look_again(&self) {
-        self.earlier.notify_one();
-    }
-
     fn take_due(&self, now_ms: u64) -> Vec<QueueId> {
         let mut deadlines = self.deadlines.lock();
         let mut due = Vec::new();
@@ -49,7 +44,7 @@ impl Timer {
 }
 
 impl Broker {
-    /// Ticks queues and releases delayed messages at their time; to be spawned once.
+    /// Ticks queues at their time; to be spawned once.
     pub async fn run_timer(self: Arc<Broker>) {
         loop {
             let now_ms = clock::now_ms();
@@ -58,10 +53,8 @@ impl Broker {
                     self.post(&queue, QueueCommand::Tick);
                 }
             }
-            let delayed_ms = self.release_delayed(now_ms);
             self.flush();
-            let next = [self.timer().next_ms(), delayed_ms].into_iter().flatten().min();
-            match next {
+            match self.timer().next_ms() {
                 // A millisecond on top, since the clock counts whole ones.
                 Some(at_ms) => {
                     let until = tokio::time::Instant::from_std(clock::instant_at(at_ms + 1));

@@ -44,10 +44,11 @@ pub(crate) struct QueueWish {
 }
 
 impl Vhost {
-    /// Declares an exchange; whether it is new.
+    /// Declares an exchange; whether it is new. A delayed one holds its messages in the queue `holding`.
     pub(crate) fn declare_exchange(
         &mut self,
         wish: ExchangeWish,
+        holding: QueueId,
         change: &mut Change<'_>,
     ) -> Result<bool, AmqpError> {
         if !exchange::is_known_type(&wish.kind) {
@@ -71,6 +72,7 @@ impl Vhost {
             vhost: self.name.clone(),
             name: name.clone(),
             table: Table::new(&kind),
+            holding: kind.is_delayed().then_some(holding),
             kind,
             durable: wish.durable,
             auto_delete: wish.auto_delete,

@@ -1,10 +1,15 @@
 //! An exchange as the catalog knows it, and its types.
 
+use super::queue::Queue;
 use crate::policy::Policy;
+use crate::queue::{QueueConfig, QueueKind};
 use crate::router::table::Table;
 use std::sync::Arc;
 use types::limits::RECENT_HISTORY_COUNT_DEFAULT;
-use types::{AmqpError, ExchangeName, FieldTable, FieldValue, UserName, VhostName};
+use types::{AmqpError, ExchangeName, FieldTable, FieldValue, QueueId, QueueName, UserName, VhostName};
+
+/// The type of exchanges that hold messages until their time.
+pub(crate) const DELAYED: &str = "x-delayed-message";
 
 /// Exchanges that every vhost has from the start: name, type, internal.
 pub(crate) const PREDECLARED: [(&str, ExchangeKind, bool); 7] = [
@@ -40,10 +45,33 @@ pub struct Exchange {
     pub policy: Option<Arc<Policy>>,
     /// Who declared it.
     pub user: UserName,
+    /// The log of the messages that a delayed exchange holds.
+    pub holding: Option<QueueId>,
     /// Changes whenever routing through this exchange may give another result, and is never used again.
     /// The default exchange's does not change with queues: its routes are never cacheable.
     pub version: u64,
     pub(crate) table: Table,
+}
+
+impl Exchange {
+    /// The queue in which a delayed exchange holds messages until their time; nobody sees it by name.
+    pub fn holding_queue(&self) -> Option<Arc<Queue>> {
+        let id = self.holding?;
+        Some(Arc::new(Queue {
+            id,
+            vhost: self.vhost.clone(),
+            name: QueueName::from(self.name.as_str()),
+            durable: self.durable,
+            auto_delete: false,
+            exclusive: None,
+            kind: QueueKind::Classic,
+            arguments: FieldTable::default(),
+            config: QueueConfig { release_by: Some(self.name.clone()), ..QueueConfig::default() },
+            policy: None,
+            operator_policy: None,
+            user: self.user.clone(),
+        }))
+    }
 }
 
 impl PartialEq for Exchange {
@@ -51,8 +79,8 @@ impl PartialEq for Exchange {
     fn eq(&self, other: &Exchange) -> bool {
         (&self.vhost, &self.name, self.version, &self.kind)
             == (&other.vhost, &other.name, other.version, &other.kind)
-            && (self.durable, self.auto_delete, self.internal)
-                == (other.durable, other.auto_delete, other.internal)
+            && (self.durable, self.auto_delete, self.internal, self.holding)
+                == (other.durable, other.auto_delete, other.internal, other.holding)
             && (&self.arguments, &self.alternate, &self.policy)
                 == (&other.arguments, &other.alternate, &other.policy)
     }
@@ -120,7 +148,7 @@ impl ExchangeKind {
             ExchangeKind::LocalRandom => "x-local-random",
             ExchangeKind::ModulusHash => "x-modulus-hash",
             ExchangeKind::RecentHistory { .. } => "x-recent-history",
-            ExchangeKind::Delayed { .. } => "x-delayed-message",
+            ExchangeKind::Delayed { .. } => DELAYED,
         }
     }
 
@@ -137,9 +165,14 @@ impl ExchangeKind {
             "x-local-random" => ExchangeKind::LocalRandom,
             "x-modulus-hash" => ExchangeKind::ModulusHash,
             "x-recent-history" => ExchangeKind::RecentHistory { length: history_length(arguments)? },
-            "x-delayed-message" => ExchangeKind::Delayed { inner: Box::new(delayed_type(arguments)?) },
+            DELAYED => ExchangeKind::Delayed { inner: Box::new(delayed_type(arguments)?) },
             _ => return Err(unknown_type(word)),
         })
+    }
+
+    /// Whether it holds messages until their time.
+    pub fn is_delayed(&self) -> bool {
+        matches!(self, ExchangeKind::Delayed { .. })
     }
 }
 
@@ -154,7 +187,7 @@ const WORDS: [&str; 10] = [
     "headers",
     "topic",
     "x-consistent-hash",
-    "x-delayed-message",
+    DELAYED,
     "x-local-random",
     "x-modulus-hash",
     "x-random",
@@ -206,7 +239,7 @@ fn history_length(arguments: &FieldTable) -> Result<usize, AmqpError> {
 fn delayed_type(arguments: &FieldTable) -> Result<ExchangeKind, AmqpError> {
     match arguments.get("x-delayed-type").and_then(FieldValue::as_text) {
         // A delay within a delay would only end the recursion later.
-        Some("x-delayed-message") | None => Err(AmqpError::precondition_failed(
+        Some(DELAYED) | None => Err(AmqpError::precondition_failed(
             "Invalid argument, 'x-delayed-type' must be an existing exchange type",
         )),
         Some(word) => ExchangeKind::parse(word, arguments),

@@ -33,6 +33,7 @@ pub use vhost::{Limits, Vhost, default_binding};
 use crate::queue::QueueKind;
 use account::Patterns;
 use declaration::{ExchangeWish, QueueWish};
+use exchange::DELAYED;
 use imbl::{OrdMap, OrdSet};
 use settings::PolicyWish;
 use std::sync::Arc;
@@ -160,7 +161,12 @@ impl Catalog {
                 user,
             } => {
                 let wish = ExchangeWish { name, kind, durable, auto_delete, internal, arguments, user };
-                let created = self.vhost_mut(&vhost)?.declare_exchange(wish, change)?;
+                let holding = QueueId(self.last_queue_id + 1);
+                let delayed = wish.kind == DELAYED;
+                let created = self.vhost_mut(&vhost)?.declare_exchange(wish, holding, change)?;
+                if created && delayed {
+                    self.last_queue_id = holding.0;
+                }
                 return Ok(Outcome::Exchange { created });
             }
             Command::DeclareQueue {

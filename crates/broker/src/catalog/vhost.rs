@@ -139,6 +139,7 @@ fn predeclared(vhost: &VhostName, name: &str, kind: ExchangeKind, internal: bool
         alternate: None,
         policy: None,
         user: INTERNAL_USER.into(),
+        holding: None,
         version,
     }
 }

@@ -61,4 +61,6 @@ pub struct QueueConfig {
     pub delivery_limit: Option<u64>,
     /// `x-consumer-timeout` / `consumer-timeout`; None = off
     pub consumer_timeout_ms: Option<u64>,
+    /// Messages whose time is over are routed on by this exchange: the queue holds what is delayed.
+    pub release_by: Option<ExchangeName>,
 }

@@ -325,7 +325,8 @@ impl QueueMachine {
             DeathReason::MaxLength => self.totals.max_length += count,
             DeathReason::DeliveryLimit => self.totals.delivery_limit += count,
         }
-        if self.state.config.dead_letter_exchange.is_some() {
+        let config = &self.state.config;
+        if config.dead_letter_exchange.is_some() || config.release_by.is_some() {
             self.commit(LogCommand::Discard(ranges, reason, now_ms));
         } else {
             self.forget(ranges);

@@ -143,7 +143,9 @@ fn adopt_blocks(
     accept_damage: bool,
 ) -> Result<Vec<(Arc<catalog::Queue>, RecoveredQueue)>, String> {
     let mut queues = Vec::new();
-    for row in catalog.vhosts.values().flat_map(|vhost| vhost.queues.values()) {
+    let declared = catalog.vhosts.values().flat_map(|vhost| vhost.queues.values().cloned());
+    let exchanges = catalog.vhosts.values().flat_map(|vhost| vhost.exchanges.values());
+    for row in declared.chain(exchanges.filter_map(|exchange| exchange.holding_queue())) {
         let mut recovered = recovery.queues.remove(&row.id.0).unwrap_or_default();
         let needed: Vec<_> = recovered.blocks().collect();
         for at in needed {
@@ -155,7 +157,7 @@ fn adopt_blocks(
             let count = recovered.lose_block(at);
             tracing::error!("{count} messages are lost: {what}");
         }
-        queues.push((row.clone(), recovered));
+        queues.push((row, recovered));
     }
     Ok(queues)
 }

@@ -48,8 +48,12 @@ impl Recovery {
             tracing::warn!(%error, "a change of the catalog does not apply any more");
         }
         for event in events {
-            if let Event::QueueDeleted(row) = event {
-                self.queues.remove(&row.id.0);
+            match event {
+                Event::QueueDeleted(row) => drop(self.queues.remove(&row.id.0)),
+                Event::ExchangeDeleted(row) => {
+                    row.holding.and_then(|id| self.queues.remove(&id.0));
+                }
+                _ => {}
             }
         }
     }

@@ -251,19 +251,29 @@ impl Channel {
         if !route.is_plain() {
             // Direct replies, delays and histories: what is before them in the batch goes first.
             self.hand_over(publisher);
-            let vhost = &self.session.vhost;
-            self.broker().publish_aside(vhost, route, incoming.properties, incoming.body);
             if route.is_empty() {
+                self.publish_aside(route, incoming, None);
                 self.unroutable(publisher, incoming);
                 return;
             }
-            if route.queues.is_empty() {
-                publisher.routed += 1;
-                self.register(publisher, 0);
-                return;
+            publisher.routed += 1;
+            let number = self.register(publisher, (route.queues.len() + route.delays.len()) as u32);
+            // The confirm machine hears of it before a queue that holds it can commit.
+            self.hand_over(publisher);
+            self.publish_aside(route, incoming, number);
+            if !route.queues.is_empty() {
+                let confirm = number.map(|number| (&self.outlet, number));
+                publisher.batch.push(route, head, incoming.properties, incoming.body, confirm);
             }
+            return;
         }
         self.add(publisher, route, head, incoming);
+    }
+
+    fn publish_aside(&self, route: &Route, incoming: &Incoming<'_>, number: Option<u64>) {
+        let confirm = number.map(|number| (&self.outlet, number));
+        let vhost = &self.session.vhost;
+        self.broker().publish_aside(vhost, route, incoming.properties, incoming.body, confirm);
     }
 
     #[inline]

@@ -102,6 +102,7 @@ impl Channel {
             };
             self.publish_routed(publisher, &held.route, head, &incoming);
             queues.extend(held.route.queues.iter().cloned());
+            queues.extend(held.route.delays.iter().map(|(holding, _)| holding.clone()));
         }
         self.hand_over(publisher);
         for (settle, taken) in transaction.settlements {

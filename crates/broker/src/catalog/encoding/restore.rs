@@ -190,6 +190,13 @@ impl<'a> Restore<'a> {
             let reason = format!("exchange of version {version}, the catalog's is {}", self.version);
             return self.reader.refuse(at, reason);
         }
+        let holding: Option<QueueId> = self.read()?;
+        if holding.is_some() != kind.is_delayed() {
+            return self.reader.refuse(at, "delayed messages of an exchange that is not delayed");
+        }
+        if let Some(id) = holding {
+            self.take_id(id, at)?;
+        }
         let policy = vhost.policy_of_exchange(&name).cloned();
         let alternate = match arguments.get(ALTERNATE) {
             Some(FieldValue::LongString(name)) => {
@@ -209,9 +216,19 @@ impl<'a> Restore<'a> {
             alternate,
             policy,
             user,
+            holding,
             version,
         };
         Ok((name, Arc::new(exchange)))
+    }
+
+    /// Every queue has an id of its own.
+    fn take_id(&mut self, id: QueueId, at: usize) -> Result<(), DecodeError> {
+        if id.0 == 0 || id.0 > self.last_queue_id || !self.queue_ids.insert(id) {
+            let reason = format!("queue id {id} twice or not in 1 to {}", self.last_queue_id);
+            return self.reader.refuse(at, reason);
+        }
+        Ok(())
     }
 
     fn queue(&mut self, vhost: &Vhost) -> Result<(QueueName, Arc<Queue>), DecodeError> {
@@ -221,10 +238,7 @@ impl<'a> Restore<'a> {
         let (durable, auto_delete): (bool, bool) = (self.read()?, self.read()?);
         let exclusive: Option<ConnectionId> = self.read()?;
         let (kind, arguments, user) = (self.read()?, self.read()?, self.read()?);
-        if id.0 == 0 || id.0 > self.last_queue_id || !self.queue_ids.insert(id) {
-            let reason = format!("queue id {id} twice or not in 1 to {}", self.last_queue_id);
-            return self.reader.refuse(at, reason);
-        }
+        self.take_id(id, at)?;
         if durable && exclusive.is_some() {
             return self.reader.refuse(at, "an exclusive queue that is durable");
         }

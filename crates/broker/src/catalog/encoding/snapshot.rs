@@ -110,6 +110,7 @@ fn put_exchange(out: &mut Vec<u8>, exchange: &Exchange) {
     exchange.arguments.put(out);
     exchange.user.put(out);
     exchange.version.put(out);
+    exchange.holding.put(out);
 }
 
 fn put_queue(out: &mut Vec<u8>, queue: &Queue) {
