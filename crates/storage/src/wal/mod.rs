@@ -6,6 +6,7 @@
 
 mod batch;
 mod config;
+mod current;
 mod entry;
 mod format;
 mod intake;
@@ -19,6 +20,7 @@ mod signal;
 mod sink;
 mod spares;
 mod stats;
+mod stock;
 mod writer;
 
 pub use config::WalConfig;

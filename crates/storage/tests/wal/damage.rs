@@ -2,17 +2,19 @@
 
 use super::directory::{Directory, batches};
 use super::observer::{Collected, Observer, Seen, body, open, record, start, tiny};
+use std::io::IoSlice;
 use std::sync::Arc;
-use storage::OpenError;
 use storage::wal::{Entry, WalConfig};
 use storage::{CrashDisk, Disk};
+use storage::{OpenError, OpenMode};
 
 /// A log of three files, the last with three batches.
 fn sound() -> (Directory, Vec<Seen>) {
     let disk: Arc<dyn Disk> = Arc::new(CrashDisk::new(3));
-    let (wal, _, _) = start(&disk, &tiny());
+    let small = WalConfig { file_bytes: tiny().first_file_bytes, ..tiny() };
+    let (wal, _, _) = start(&disk, &small);
     let mut seen = Vec::new();
-    let mut lengths = vec![900; 12];
+    let mut lengths = vec![900; 8];
     lengths.extend([20, 30, 200]);
     for length in lengths {
         let large = body(vec![seen.len() as u8; length], b"end");
@@ -52,7 +54,7 @@ fn accepted(directory: &Directory, seen: &[Seen]) -> Collected {
     assert!(found.entries.is_sorted_by_key(|entry| entry.sequence));
     let wal = opened.start(Arc::new(Observer::default())).unwrap();
     let sequence = wal.append(vec![record(1, b"goes on")], true);
-    assert!(sequence > seen.last().unwrap().sequence);
+    assert!(found.entries.last().is_none_or(|last| sequence > last.sequence));
     wal.stop().unwrap();
     let (opened, again) = open(&disk, &tiny()).unwrap();
     assert_eq!(opened.next_sequence(), sequence + 1);
@@ -60,22 +62,27 @@ fn accepted(directory: &Directory, seen: &[Seen]) -> Collected {
     found
 }
 
+fn put(disk: &Arc<dyn Disk>, name: &str, at: usize, byte: u8) {
+    let file = disk.open(&tiny().dir.join(name), OpenMode::Write).unwrap();
+    file.write_at(at as u64, &[IoSlice::new(&[byte])]).unwrap();
+}
+
 #[test]
 fn a_flipped_bit_anywhere_is_refused_or_cuts_the_last_batch() {
     let (directory, seen) = sound();
     let begun = directory.begun();
+    let disk = directory.disk();
     let mut outcomes = [0; 3];
     for name in &begun {
         let bytes = &directory.0[name];
         let is_last = Some(name) == begun.last();
         let found = batches(bytes);
         let end = found.last().map(|(at, length)| at + length).unwrap();
-        for at in 0..end {
-            let mut flipped = directory.clone();
-            flipped.bytes(name)[at] ^= 1 << (at % 8);
+        for (at, byte) in bytes[..end].iter().enumerate() {
+            put(&disk, name, at, byte ^ (1 << (at % 8)));
             let context = format!("byte {at} of {name}");
             let in_last = is_last && at >= found.last().unwrap().0;
-            match open(&flipped.disk(), &tiny()) {
+            match open(&disk, &tiny()) {
                 Err(OpenError::Damaged { path, offset, .. }) => {
                     assert!(!in_last, "{context}");
                     assert!(path.ends_with(name) && offset <= at as u64, "{context}: {path:?} {offset}");
@@ -89,7 +96,8 @@ fn a_flipped_bit_anywhere_is_refused_or_cuts_the_last_batch() {
                     outcomes[1] += 1;
                 }
             }
-            let (opened, collected) = open(&flipped.disk(), &accepting()).unwrap();
+            let (opened, collected) = open(&disk, &accepting()).unwrap();
+            put(&disk, name, at, *byte);
             assert!(collected.entries.iter().all(|entry| seen.contains(entry)), "{context}");
             assert!(collected.entries.is_sorted_by_key(|entry| entry.sequence), "{context}");
             assert_eq!(opened.damage().is_empty(), in_last, "{context}");
@@ -98,7 +106,7 @@ fn a_flipped_bit_anywhere_is_refused_or_cuts_the_last_batch() {
     }
     // One flipped bit costs one batch at the most.
     assert_eq!(outcomes[2], outcomes[0] + outcomes[1]);
-    assert!(outcomes[0] > 10_000 && outcomes[1] > 300, "{outcomes:?}");
+    assert!(outcomes[0] > 8_000 && outcomes[1] > 300, "{outcomes:?}");
 }
 
 #[test]
@@ -109,7 +117,8 @@ fn a_flipped_bit_in_a_file_with_one_batch_never_gives_wrong_bytes() {
     wal.stop().unwrap();
     let directory = Directory::of(&*disk);
     let name = directory.begun().remove(0);
-    for at in 0..4096 {
+    // Behind the batch nothing is looked at but for whole batches.
+    for at in 0..384 {
         let mut flipped = directory.clone();
         flipped.bytes(&name)[at] ^= 0x10;
         let disk = flipped.disk();
@@ -238,7 +247,7 @@ fn a_recycled_file_proves_that_a_newer_one_is_missing() {
     let newest = without.0.remove(names.last().unwrap()).unwrap();
     without.0.insert("00000000000000aa.spare".to_owned(), newest);
     refused(&without, "spare");
-    accepted(&without, &seen[..2]);
+    accepted(&without, &seen);
 }
 
 #[test]
