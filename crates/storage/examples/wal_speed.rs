@@ -4,11 +4,12 @@
 //! `cargo run --profile quick -p storage --example wal_speed [directory]`
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::io::IoSlice;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 use storage::wal::{Body, Entry, EntryKind, Replay, ReplayedEntry, Sequence, Wal, WalConfig, WalSink};
-use storage::{Disk, RealDisk};
+use storage::{Disk, OpenMode, RealDisk};
 
 const SPELL: Duration = Duration::from_secs(3);
 
@@ -111,10 +112,29 @@ fn stream(wal: &Wal, waiter: &Waiter) -> f64 {
     bytes as f64 / SPELL.as_secs_f64() / 1e6
 }
 
+/// What the disk itself does: writes of 256 bytes into a file that is written through, each synced.
+fn bare(disk: &dyn Disk, path: &Path) -> Result<(f64, u128), Box<dyn Error>> {
+    let file = disk.open(path, OpenMode::Create)?;
+    file.write_at(0, &[IoSlice::new(&vec![0; 4 << 20])])?;
+    file.sync()?;
+    let (end, mut times) = (Instant::now() + SPELL, Vec::new());
+    while Instant::now() < end {
+        let began = Instant::now();
+        file.write_at(times.len() as u64 * 256 % (4 << 20), &[IoSlice::new(&[1; 256])])?;
+        file.sync()?;
+        times.push(began.elapsed().as_micros());
+    }
+    times.sort_unstable();
+    Ok((times.len() as f64 / SPELL.as_secs_f64(), times.get(times.len() / 2).copied().unwrap_or(0)))
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let parent = std::env::args().nth(1).map_or_else(std::env::temp_dir, PathBuf::from);
     let dir = parent.join(format!("leveret-wal-speed-{}", std::process::id()));
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    std::fs::create_dir_all(&dir)?;
+    let (rate, median) = bare(&*disk, &dir.join("bare"))?;
+    println!("the disk itself: {rate:.0} syncs/s, {median} us at the median");
     let config = WalConfig::new(dir.join("wal"));
     let waiter = Arc::new(Waiter::default());
     let began = Instant::now();

@@ -96,14 +96,19 @@ impl Spares {
 
     /// The thread that keeps the stock filled.
     pub fn serve(&self) {
+        let work = std::panic::AssertUnwindSafe(|| self.work());
+        let worked = std::panic::catch_unwind(work)
+            .unwrap_or_else(|_| Err("the thread that makes the log's files came upon a fault".to_owned()));
+        if let Err(why) = worked {
+            self.tell(News::Failed(why));
+        }
+    }
+
+    fn work(&self) -> Result<(), String> {
         loop {
-            let outcome = match self.wait_for_job() {
-                Job::End => return,
-                job => self.run(job),
-            };
-            if let Err(why) = outcome {
-                self.tell(News::Failed(why));
-                return;
+            match self.wait_for_job() {
+                Job::End => return Ok(()),
+                job => self.run(job)?,
             }
         }
     }

@@ -200,12 +200,17 @@ impl Recovery<'_> {
             self.damages.pass(&file.path, file.generation, file.length, what)?;
         }
         let (Some(named), Some(found)) = (head.previous, self.previous) else { return Ok(()) };
-        if named.generation != found.generation {
-            let path = self.config.dir.join(FileName::log(named.generation).to_string());
-            let what = format!("the file must come before '{}', and is not there", file.path.display());
-            self.damages.pass(&path, named.generation.max(found.generation), 0, what)?;
+        if named.generation == found.generation {
+            return Ok(());
         }
-        Ok(())
+        let missing = named.generation.max(found.generation);
+        let path = self.config.dir.join(FileName::log(missing).to_string());
+        let what = if missing == named.generation {
+            format!("the file must come before '{}', and is not there", file.path.display())
+        } else {
+            format!("the file holds entries, and '{}' does not come after it", file.path.display())
+        };
+        self.damages.pass(&path, missing, 0, what)
     }
 
     fn finish_file(&mut self, file: &LogFile, is_last: bool, walked: &Walked) -> Result<(), OpenError> {
