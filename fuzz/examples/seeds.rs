@@ -123,6 +123,20 @@ fn publish(channel: u16, properties: &[u8], body: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The files that the broker's own tests keep.
+fn keep_catalog_forms() {
+    let snapshot = include_bytes!("../../crates/broker/tests/fixtures/catalog-v1.snapshot");
+    keep("catalog", "snapshot", snapshot);
+    let mut commands: &[u8] = include_bytes!("../../crates/broker/tests/fixtures/commands-v1.bin");
+    while let Some((length, rest)) = commands.split_first_chunk::<4>() {
+        let (command, rest) = rest.split_at(u32::from_le_bytes(*length) as usize);
+        // One of each sort: the second byte says which.
+        keep("catalog", &format!("command-{}", command[1]), command);
+        commands = rest;
+    }
+    keep("catalog", "empty", &[1, 0, 0, 0, 0, 0]);
+}
+
 fn main() {
     logs();
     let mut encoded = Vec::new();
@@ -162,10 +176,27 @@ fn main() {
     keep("content", "one-frame", &publish(1, &[0x10, 0, 2], b"hello"));
     keep("content", "frames", &publish(1, &full.encode(), b"hello, hello, hello"));
 
+    keep_catalog_forms();
+
     let mut out = Vec::new();
     put_heartbeat(&mut out);
     put_deliver(&mut out, 1, b"tag", 1, false, b"\x02ex\x03key");
     put_ack(&mut out, 1, 1, false);
     put_nack(&mut out, 1, 1, false, true);
     keep("frame", "mixed", &out);
+
+    for name in
+        ["blocks-v1-good", "blocks-v1-flipped", "blocks-v1-short", "blocks-v1-head", "blocks-v2-newer"]
+    {
+        keep("block", name, &block_seed(name));
+    }
+}
+
+/// The first block of a fixture, as the target takes it: log, location, file.
+fn block_seed(name: &str) -> Vec<u8> {
+    let path = format!("{}/../crates/storage/tests/fixtures/{name}.blk", env!("CARGO_MANIFEST_DIR"));
+    let mut seed = 1_u64.to_le_bytes().to_vec();
+    seed.extend_from_slice(&storage::Location { file: 7, offset: 32, length: 48 }.encode());
+    seed.extend(fs::read(&path).expect("the fixture can be read"));
+    seed
 }

@@ -11,11 +11,12 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::Value;
 
 use crate::client::{Target, target};
+use crate::crash;
 use crate::error::{Error, Result};
 use crate::load::measure::Pacing;
 use crate::outcome::Outcome;
 use crate::process::Pid;
-use crate::scenario::{Scenario, limit};
+use crate::scenario::{Scenario, limit, persistent, restart_time};
 use crate::suite;
 
 /// A load generator for AMQP 0-9-1 brokers.
@@ -38,6 +39,14 @@ pub enum Command {
     Suite(suite::Options),
     /// The same table for several targets, alternating between them
     Compare(Compare),
+    /// Persistent messages with publisher confirms, windows of several sizes
+    Persistent(persistent::Options),
+    /// The same side by side for several targets, alternating between them
+    ComparePersistent(ComparePersistent),
+    /// How long a broker takes from its start to serving, by what it has on disk
+    RestartTime(restart_time::Options),
+    /// Kill a broker again and again under load, and check that nothing it confirmed is lost
+    Crash(crash::Options),
     #[command(hide = true)]
     LimitServe,
 }
@@ -82,15 +91,32 @@ pub struct Common {
 
 #[derive(Debug, Args)]
 pub struct Compare {
-    /// A broker to compare: name=host:port or name=host:port,pid (a number or a process name); repeat it
-    #[arg(long = "target", required = true, value_name = "NAME=HOST:PORT[,PID]")]
-    targets: Vec<String>,
+    #[command(flatten)]
+    pub targets: Targets,
     #[command(flatten)]
     pub suite: suite::Options,
 }
 
-impl Compare {
-    pub fn targets(&self, like: &Target) -> Result<Vec<Target>> {
+#[derive(Debug, Args)]
+pub struct ComparePersistent {
+    #[command(flatten)]
+    pub targets: Targets,
+    #[command(flatten)]
+    pub persistent: persistent::Options,
+    /// How often each window is run for each target; the median of its rate is shown
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=99))]
+    pub rounds: u32,
+}
+
+#[derive(Debug, Args)]
+pub struct Targets {
+    /// A broker to compare: name=host:port or name=host:port,pid (a number or a process name); repeat it
+    #[arg(long = "target", required = true, value_name = "NAME=HOST:PORT[,PID]")]
+    targets: Vec<String>,
+}
+
+impl Targets {
+    pub fn resolve(&self, like: &Target) -> Result<Vec<Target>> {
         let parse =
             |text: &String| target::parse(text).map(|(name, address, pid)| like.at(&name, address, pid));
         self.targets.iter().map(parse).collect()
@@ -158,7 +184,7 @@ fn short_text(text: &str) -> std::result::Result<String, String> {
 }
 
 /// A day is more than any run needs.
-fn seconds(text: &str) -> std::result::Result<f64, String> {
+pub fn seconds(text: &str) -> std::result::Result<f64, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number".to_string())?;
     if (0.0..=86_400.0).contains(&seconds) { Ok(seconds) } else { Err("not within 0 and 86400".into()) }
 }

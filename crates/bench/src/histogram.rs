@@ -44,8 +44,13 @@ fn bucket_max(bucket: usize) -> u64 {
 
 impl Histogram {
     pub fn record(&mut self, value: u64) {
-        self.counts[bucket(value)] += 1;
-        self.count += 1;
+        self.record_many(value, 1);
+    }
+
+    /// The same value several times.
+    pub fn record_many(&mut self, value: u64, times: u64) {
+        self.counts[bucket(value)] += times;
+        self.count += times;
         self.max = self.max.max(value);
     }
 

@@ -4,8 +4,11 @@
 //! code 1 and one clear line when something went wrong.
 
 mod arguments;
+mod broker_process;
 mod client;
 mod clock;
+mod crash;
+mod disk_use;
 mod error;
 mod histogram;
 mod interrupt;
@@ -24,7 +27,7 @@ use clap::Parser;
 use arguments::{Arguments, Command, Common};
 use error::Result;
 use outcome::Outcome;
-use scenario::{Scenario, limit as limit_scenario};
+use scenario::{Scenario, limit as limit_scenario, persistent, restart_time};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -53,7 +56,24 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         Command::Limit(options) => vec![limit_scenario::run(&common.any_target()?, &pacing, options)?],
         Command::Suite(options) => return run_suite(common, &[common.target()?], options),
         Command::Compare(options) => {
-            return run_suite(common, &options.targets(&common.any_target()?)?, &options.suite);
+            let targets = options.targets.resolve(&common.any_target()?)?;
+            return run_suite(common, &targets, &options.suite);
+        }
+        Command::Persistent(options) => persistent::run(&common.target()?, &pacing, options)?,
+        Command::ComparePersistent(options) => {
+            let targets = options.targets.resolve(&common.any_target()?)?;
+            let suite = suite::Options::of_rounds(options.rounds);
+            let report = suite::run_persistent(&targets, &pacing, &suite, &options.persistent.windows)?;
+            return show_report(common, &report);
+        }
+        Command::RestartTime(options) => {
+            let report = restart_time::run(&common.any_target()?, options)?;
+            common.show(&report.table(), &report.outcomes())?;
+            return Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Crash(options) => {
+            let is_good = crash::run(&common.any_target()?, options)?;
+            return Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::LimitServe => Vec::new(),
     };
@@ -63,7 +83,10 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 fn run_suite(common: &Common, targets: &[client::Target], options: &suite::Options) -> Result<ExitCode> {
-    let report = suite::run(targets, &common.pacing(), options)?;
+    show_report(common, &suite::run(targets, &common.pacing(), options)?)
+}
+
+fn show_report(common: &Common, report: &suite::Report) -> Result<ExitCode> {
     common.show(&report.table(), &report.outcomes())?;
     Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

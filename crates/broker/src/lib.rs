@@ -7,8 +7,13 @@ pub mod access;
 pub mod argument;
 pub mod catalog;
 pub mod channel;
+// Each of the on-disk forms uses some of the fields.
+#[allow(dead_code)]
+mod codec;
 pub mod message;
 pub mod password;
 pub mod policy;
 pub mod queue;
 pub mod router;
+
+pub use codec::DecodeError;

@@ -10,7 +10,7 @@ use types::ConsumerId;
 
 /// A message that this queue gets.
 fn message(bytes: usize) -> Message {
-    Message { priority: 0, ttl_ms: None, bytes, picked: true }
+    Message { priority: 0, ttl_ms: None, bytes, picked: true, persistent: true }
 }
 
 fn consumer(prefetch: u32) -> Step {

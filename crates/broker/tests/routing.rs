@@ -262,6 +262,29 @@ fn hashing_by_header_and_property() {
 }
 
 #[test]
+fn a_weight_beyond_the_largest_goes_with_its_binding() {
+    let mut broker = Broker::new();
+    broker.queues(&["a", "b"]);
+    broker.exchange("x", "x-consistent-hash", &[]);
+    broker.bind("x", "a", "9999999999");
+    broker.bind("x", "a", "1");
+    broker.bind("x", "b", "1");
+    let shares = |broker: &Broker| {
+        let found: Vec<String> = (0..100).map(|key| broker.found("x", &format!("k{key}"))).collect();
+        found.iter().filter(|name| *name == "b").count()
+    };
+    assert_eq!(shares(&broker), 0);
+    let binding = Binding {
+        source: "x".into(),
+        destination: Destination::Queue("a".into()),
+        routing_key: "9999999999".into(),
+        arguments: FieldTable::new(),
+    };
+    broker.apply(Command::Unbind { vhost: VHOST.into(), binding });
+    assert!((30..70).contains(&shares(&broker)), "{}", shares(&broker));
+}
+
+#[test]
 fn an_automatic_exchange_goes_with_its_last_binding() {
     let mut broker = Broker::new();
     broker.queues(&["a"]);

@@ -96,3 +96,35 @@ fn a_change_costs_the_same_with_many_bindings() {
         assert!(delete < Duration::from_millis(500), "{source} {delete:?}");
     }
 }
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "this test measures time")]
+fn a_large_catalog_comes_back_soon() {
+    const QUEUE_COUNT: usize = 50_000;
+    const SOURCES: [&str; 4] = ["amq.direct", "amq.topic", "amq.fanout", "amq.headers"];
+    let mut catalog = Catalog::new();
+    let add = Command::AddVhost {
+        name: VHOST.into(),
+        description: String::new(),
+        tags: Vec::new(),
+        default_queue_type: None,
+    };
+    apply(&mut catalog, add);
+    for at in 0..QUEUE_COUNT {
+        apply(&mut catalog, declare_queue(&format!("queue.{at}")));
+    }
+    for at in 0..BINDING_COUNT {
+        let (queue, key) = (format!("queue.{}", at % QUEUE_COUNT), format!("key.{at}.end"));
+        let binding = binding(SOURCES[at % SOURCES.len()], &queue, &key);
+        apply(&mut catalog, Command::Bind { vhost: VHOST.into(), binding });
+    }
+    let start = Instant::now();
+    let bytes = catalog.encode();
+    let encoded = start.elapsed();
+    let start = Instant::now();
+    let back = Catalog::decode(&bytes).unwrap();
+    let decoded = start.elapsed();
+    println!("{} bytes, encoded in {encoded:?}, decoded in {decoded:?}", bytes.len());
+    assert!(encoded + decoded < Duration::from_secs(20), "{encoded:?} {decoded:?}");
+    assert!(back.encode() == bytes);
+}

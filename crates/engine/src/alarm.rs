@@ -1,7 +1,9 @@
-//! Alarms: when memory runs low, publishers are blocked and consumers go on.
+//! Alarms: when memory or the disk's room runs low, publishers are blocked and consumers go on.
 //!
-//! Invariant: an alarm only changes through `set_memory`; everybody who waits sees each change.
+//! Invariant: an alarm only changes through `set_memory` and `set_disk`; everybody who waits sees each
+//! change.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
 
 /// Which alarms are on.
@@ -34,12 +36,45 @@ impl Alarms {
 pub struct AlarmBoard {
     state: watch::Sender<Alarms>,
     memory_limit_bytes: u64,
+    disk_limit_bytes: u64,
+    /// Free bytes at the last look; u64::MAX before the first.
+    disk_free_bytes: AtomicU64,
 }
 
 impl AlarmBoard {
-    /// No alarm, and memory limited to `memory_limit_bytes` of resident size.
-    pub fn new(memory_limit_bytes: u64) -> AlarmBoard {
-        AlarmBoard { state: watch::Sender::new(Alarms::default()), memory_limit_bytes }
+    /// No alarm; memory limited to so many resident bytes, publishing to so many free bytes on the disk.
+    pub fn new(memory_limit_bytes: u64, disk_limit_bytes: u64) -> AlarmBoard {
+        AlarmBoard {
+            state: watch::Sender::new(Alarms::default()),
+            memory_limit_bytes,
+            disk_limit_bytes,
+            disk_free_bytes: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    /// Free bytes on the disk below which the disk alarm goes on.
+    pub fn disk_limit_bytes(&self) -> u64 {
+        self.disk_limit_bytes
+    }
+
+    /// Free bytes on the disk at the last look; None when there is no storage.
+    pub fn disk_free_bytes(&self) -> Option<u64> {
+        let bytes = self.disk_free_bytes.load(Ordering::Relaxed);
+        (bytes != u64::MAX).then_some(bytes)
+    }
+
+    /// Raises or clears the disk alarm by what is free; `stalled` when something could not be written.
+    pub fn set_disk(&self, free_bytes: u64, stalled: bool) {
+        self.disk_free_bytes.store(free_bytes, Ordering::Relaxed);
+        let disk = stalled || free_bytes < self.disk_limit_bytes;
+        self.state.send_if_modified(|alarms| {
+            let changed = alarms.disk != disk;
+            alarms.disk = disk;
+            if changed {
+                tracing::warn!(disk, free_bytes, limit_bytes = self.disk_limit_bytes, stalled, "disk alarm");
+            }
+            changed
+        });
     }
 
     /// Which are on.

@@ -4,6 +4,7 @@
 //! exists before a route can name it and refuses messages before its row is gone from the picture.
 
 use crate::node::Broker;
+use crate::storage::CatalogLog;
 use arc_swap::{ArcSwap, Guard};
 use broker::catalog::{Catalog, Command, Event, Outcome};
 use parking_lot::{Mutex, MutexGuard};
@@ -11,6 +12,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use tokio::sync::oneshot;
 use types::AmqpError;
 
 /// The future of a change.
@@ -29,12 +31,28 @@ pub trait CatalogStore: Send + Sync {
 pub struct CatalogMachine {
     state: Mutex<Catalog>,
     published: ArcSwap<Catalog>,
+    log: Option<CatalogLog>,
 }
 
 impl CatalogMachine {
-    /// Starts with a catalog.
-    pub fn new(catalog: Catalog) -> CatalogMachine {
-        CatalogMachine { published: ArcSwap::from_pointee(catalog.clone()), state: Mutex::new(catalog) }
+    /// Starts with a catalog, whose changes go to a log if there is one.
+    pub(crate) fn new(catalog: Catalog, log: Option<CatalogLog>) -> CatalogMachine {
+        let published = ArcSwap::from_pointee(catalog.clone());
+        CatalogMachine { published, state: Mutex::new(catalog), log }
+    }
+
+    pub(crate) fn log(&self) -> Option<&CatalogLog> {
+        self.log.as_ref()
+    }
+
+    /// Puts the catalog as a whole into its log, so that earlier changes can be forgotten.
+    pub(crate) fn checkpoint(&self) {
+        let Some(log) = &self.log else { return };
+        let (catalog, covers) = {
+            let state = self.state.lock();
+            (state.clone(), log.position())
+        };
+        log.checkpoint(catalog.encode(), covers);
     }
 
     /// The current picture.
@@ -48,20 +66,35 @@ impl CatalogMachine {
         self.state.try_lock_for(CONTENTION_MAX)
     }
 
-    /// Applies a command and publishes the new picture.
+    /// Applies a command, appends it to the log and publishes the new picture.
     fn apply(&self, mut state: MutexGuard<'_, Catalog>, broker: &Broker, command: Command) -> Applied {
+        let record = self.log.as_ref().map(|_| {
+            let mut bytes = Vec::new();
+            command.encode(&mut bytes);
+            (bytes, command.is_durable(&state))
+        });
         let mut events = Vec::new();
         let outcome = state.apply(command, &mut events);
-        if outcome.is_ok() {
+        let mut committed = None;
+        if let Ok(outcome) = &outcome {
+            if let (Some(log), Some((bytes, durable)), true) = (&self.log, record, outcome.changed()) {
+                committed = log.append(bytes, durable);
+            }
             broker.before_publication(&events);
             self.published.store(Arc::new(state.clone()));
         }
-        (outcome, events)
+        Applied { outcome, events, committed }
     }
 }
 
-/// What a command came to, and what follows from it.
-type Applied = (Result<Outcome, AmqpError>, Vec<Event>);
+/// What a command came to.
+struct Applied {
+    outcome: Result<Outcome, AmqpError>,
+    /// What follows from it.
+    events: Vec<Event>,
+    /// What its answer waits for.
+    committed: Option<oneshot::Receiver<()>>,
+}
 
 /// How long a thread that serves clients waits for the catalog's lock.
 const CONTENTION_MAX: Duration = Duration::from_micros(200);
@@ -92,21 +125,33 @@ impl CatalogStore for LocalCatalogStore {
         if !is_heavy(&broker.catalog(), &command)
             && let Some(state) = broker.catalog_machine().try_lock()
         {
-            let (outcome, events) = broker.catalog_machine().apply(state, &broker, command);
-            broker.after_publication(events);
-            return Box::pin(std::future::ready(outcome));
+            let applied = broker.catalog_machine().apply(state, &broker, command);
+            broker.after_publication(applied.events);
+            return Box::pin(answer(applied.outcome, applied.committed));
         }
         Box::pin(async move {
             let apply = move || {
                 let machine = broker.catalog_machine();
-                let (outcome, events) = machine.apply(machine.state.lock(), &broker, command);
-                broker.after_publication(events);
+                let applied = machine.apply(machine.state.lock(), &broker, command);
+                broker.after_publication(applied.events);
                 broker.flush();
-                outcome
+                (applied.outcome, applied.committed)
             };
-            tokio::task::spawn_blocking(apply).await.unwrap_or_else(|_| Err(stopped()))
+            let (outcome, committed) = tokio::task::spawn_blocking(apply).await.map_err(|_| stopped())?;
+            answer(outcome, committed).await
         })
     }
+}
+
+/// The answer to a change leaves when the change is durable.
+async fn answer(
+    outcome: Result<Outcome, AmqpError>,
+    committed: Option<oneshot::Receiver<()>>,
+) -> Result<Outcome, AmqpError> {
+    if let Some(committed) = committed {
+        committed.await.map_err(|_| stopped())?;
+    }
+    outcome
 }
 
 fn is_heavy(catalog: &Catalog, command: &Command) -> bool {
@@ -117,7 +162,10 @@ fn is_heavy(catalog: &Catalog, command: &Command) -> bool {
         Command::DeleteExchange { vhost, name, .. } => catalog
             .vhost(vhost.as_str())
             .is_some_and(|vhost| vhost.bindings_from(name.as_str()).nth(BINDINGS_INLINE_MAX).is_some()),
-        Command::DeleteVhost { .. } | Command::SetPolicy { .. } | Command::ClearPolicy { .. } => true,
+        Command::DeleteVhost { .. }
+        | Command::SetPolicy { .. }
+        | Command::ClearPolicy { .. }
+        | Command::Restart => true,
         _ => false,
     }
 }

@@ -1,10 +1,72 @@
 //! Dead letters: messages that left their queue, on the way to its dead-letter exchange.
+//!
+//! Invariant: a letter leaves its queue when every queue it was routed to has committed it (or refused
+//! it, as RabbitMQ does at most once), so a crash in between may double it but never lose it.
 
 use crate::clock;
 use crate::node::Broker;
-use crate::queue::{DeadLetterCopy, Queue};
-use broker::message::dead_letter;
-use std::sync::Arc;
+use crate::outlet::{Outlet, Taken};
+use crate::publish::Made;
+use crate::queue::{DeadLetterCopy, Queue, QueueCommand};
+use broker::message::{Record, dead_letter};
+use broker::queue::{Deliveries, Delivery};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use types::ConsumerId;
+
+/// Waits for the commits of a queue's letters, which are numbered by their index.
+struct LetterBox {
+    broker: Weak<Broker>,
+    queue: Arc<Queue>,
+    state: Mutex<LetterState>,
+}
+
+#[derive(Default)]
+struct LetterState {
+    /// Commits that are still to come; negative while it is not known yet how many there will be.
+    missing: HashMap<u64, i64>,
+    arrived: Vec<u64>,
+}
+
+impl LetterState {
+    fn count(&mut self, index: u64, commits: i64) {
+        let missing = self.missing.entry(index).or_default();
+        *missing += commits;
+        if *missing == 0 {
+            self.missing.remove(&index);
+            self.arrived.push(index);
+        }
+    }
+}
+
+impl Outlet for LetterBox {
+    fn deliver(&self, _: &Arc<Queue>, _: ConsumerId, _: bool, _: &Deliveries<'_>) -> Taken {
+        Taken { blocked: true, ..Taken::default() }
+    }
+
+    fn got(&self, _: &Arc<Queue>, _: bool, _: Option<Delivery<'_>>, _: u64) {}
+
+    fn cancelled(&self, _: ConsumerId) {}
+
+    fn confirmed(&self, ranges: &[(u64, u64)], _refused: &[u64]) {
+        let mut state = self.state.lock();
+        ranges.iter().flat_map(|(first, last)| *first..=*last).for_each(|index| state.count(index, -1));
+    }
+
+    fn reply(&self, _: &Record<'_>) -> bool {
+        false
+    }
+
+    fn flush(&self) {
+        let arrived = std::mem::take(&mut self.state.lock().arrived);
+        if let Some(broker) = self.broker.upgrade()
+            && !arrived.is_empty()
+        {
+            broker.post(&self.queue, QueueCommand::DeadLettered(arrived));
+        }
+    }
+}
 
 impl Broker {
     /// Publishes what left a queue. Runs without any queue's lock.
@@ -12,19 +74,31 @@ impl Broker {
         let row = queue.row();
         let now_s = clock::wall_ms() / 1000;
         self.metrics().dead_lettered.add(letters.len() as u64);
+        let letter_box = Arc::new(LetterBox {
+            broker: self.weak().clone(),
+            queue: queue.clone(),
+            state: Mutex::default(),
+        });
+        let outlet: Arc<dyn Outlet> = letter_box.clone();
         for letter in letters {
-            let Some(exchange) = &row.config.dead_letter_exchange else { continue };
-            let record = letter.chunk.record(0);
-            let made = dead_letter(&record, row.name.as_str(), letter.reason, &row.config, now_s);
-            tracing::trace!(queue = %row.name, index = letter.index, reason = letter.reason.as_str(), "dead letter");
-            self.publish_internal(
-                &row.vhost,
-                exchange.as_str(),
-                &made.routing_key,
-                &made.properties,
-                record.body,
-                &made.cycle_queues,
-            );
+            let mut targets = 0;
+            if let Some(exchange) = &row.config.dead_letter_exchange {
+                let record = letter.chunk.record(0);
+                let made = dead_letter(&record, row.name.as_str(), letter.reason, &row.config, now_s);
+                tracing::trace!(queue = %row.name, index = letter.index, reason = letter.reason.as_str(), "dead letter");
+                let made = Made {
+                    exchange: exchange.as_str(),
+                    key: &made.routing_key,
+                    properties: &made.properties,
+                    body: record.body,
+                    without: &made.cycle_queues,
+                };
+                targets = self.publish_made(&row.vhost, &made, Some((&outlet, letter.index)));
+            }
+            // Nobody wants it: that is an arrival too.
+            letter_box.state.lock().count(letter.index, targets as i64 + 1);
+            letter_box.state.lock().count(letter.index, -1);
         }
+        crate::drive::touch(&outlet);
     }
 }

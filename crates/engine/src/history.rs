@@ -67,13 +67,13 @@ impl Broker {
                         .and_then(|v| v.queue(name.as_str()))
                         .map(|q| q.id);
                     if let Some(queue) = id.and_then(|id| self.queue(id)) {
-                        self.enqueue_copy(&queue, message);
+                        self.enqueue_copy(&queue, message, None);
                     }
                 }
                 Destination::Exchange(name) => {
                     let record = message.record(0);
                     let key = record.routing_key();
-                    self.publish_internal(vhost, name.as_str(), key, record.properties, record.body, &[]);
+                    self.publish_internal(vhost, name.as_str(), key, record.properties, record.body);
                 }
             }
         }

@@ -20,6 +20,7 @@ pub mod registry;
 pub mod reply_to;
 pub mod route;
 mod runner;
+pub mod storage;
 mod timer;
 
 pub use node::{Broker, BrokerConfig};

@@ -12,12 +12,14 @@ use crate::queue::{DeleteConditions, NullLogs, Queue, QueueCommand, QueueLogs};
 use crate::registry::Connections;
 use crate::reply_to::Replies;
 use crate::runner::Runners;
+use crate::storage::{CatalogLog, PagingBudget, Storage};
 use crate::timer::Timer;
 use arc_swap::Guard;
 use broker::catalog::{Catalog, Command, Event, Outcome};
 use dashmap::DashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use tokio::sync::{Notify, oneshot};
+use types::limits::{HOUSEKEEPING_SECONDS, PAGE_LEAST_BYTES};
 use types::{AmqpError, ConnectionId, QueueId, VhostName};
 
 /// What a broker is started with.
@@ -29,6 +31,10 @@ pub struct BrokerConfig {
     pub cluster_name: String,
     /// Resident bytes above which publishers are blocked.
     pub memory_limit_bytes: u64,
+    /// Bytes of messages above which bodies leave memory.
+    pub paging_limit_bytes: u64,
+    /// Free bytes on the disk below which publishers are blocked.
+    pub disk_limit_bytes: u64,
 }
 
 /// A node's broker.
@@ -36,7 +42,10 @@ pub struct Broker {
     config: BrokerConfig,
     catalog: CatalogMachine,
     store: Box<dyn CatalogStore>,
-    logs: Box<dyn QueueLogs>,
+    pub(crate) logs: Box<dyn QueueLogs>,
+    storage: Option<Arc<Storage>>,
+    paging: PagingBudget,
+    me: Weak<Broker>,
     queues: DashMap<QueueId, Arc<Queue>>,
     connections: Connections,
     replies: Replies,
@@ -52,20 +61,33 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// A broker with a catalog; its tasks (`run_timer`, `run_handed_over`, `run_deletions`) are spawned
-    /// by the caller.
+    /// A broker that keeps everything in memory; its tasks (`run_timer`, `run_handed_over`,
+    /// `run_deletions`) are spawned by the caller.
     pub fn new(config: BrokerConfig, catalog: Catalog) -> Arc<Broker> {
         Broker::with_logs(config, catalog, Box::new(NullLogs))
     }
 
     /// A broker whose queues have logs.
     pub fn with_logs(config: BrokerConfig, catalog: Catalog, logs: Box<dyn QueueLogs>) -> Arc<Broker> {
-        let memory_limit_bytes = config.memory_limit_bytes;
+        Broker::assemble(config, catalog, logs, None, None)
+    }
+
+    pub(crate) fn assemble(
+        config: BrokerConfig,
+        catalog: Catalog,
+        logs: Box<dyn QueueLogs>,
+        catalog_log: Option<CatalogLog>,
+        storage: Option<Arc<Storage>>,
+    ) -> Arc<Broker> {
+        let alarms = AlarmBoard::new(config.memory_limit_bytes, config.disk_limit_bytes);
         Arc::new_cyclic(|broker| Broker {
+            paging: PagingBudget::new(config.paging_limit_bytes),
             config,
-            catalog: CatalogMachine::new(catalog),
+            catalog: CatalogMachine::new(catalog, catalog_log),
             store: Box::new(LocalCatalogStore::new(broker.clone())),
             logs,
+            storage,
+            me: broker.clone(),
             queues: DashMap::new(),
             connections: Connections::default(),
             replies: Replies::default(),
@@ -73,7 +95,7 @@ impl Broker {
             timer: Timer::default(),
             delayed: Delayed::default(),
             histories: Histories::default(),
-            alarms: AlarmBoard::new(memory_limit_bytes),
+            alarms,
             metrics: Metrics::default(),
             abandoned: parking_lot::Mutex::default(),
             abandoned_wake: Notify::new(),
@@ -89,6 +111,33 @@ impl Broker {
     #[inline]
     pub fn catalog(&self) -> Guard<Arc<Catalog>> {
         self.catalog.current()
+    }
+
+    /// What keeps its data; None when everything is in memory.
+    pub fn storage(&self) -> Option<&Arc<Storage>> {
+        self.storage.as_ref()
+    }
+
+    /// Bytes of messages in memory, and above how many bodies leave it.
+    pub fn message_memory(&self) -> (u64, u64) {
+        (self.paging.used_bytes(), self.paging.limit_bytes())
+    }
+
+    pub(crate) fn paging(&self) -> &PagingBudget {
+        &self.paging
+    }
+
+    pub(crate) fn weak(&self) -> &Weak<Broker> {
+        &self.me
+    }
+
+    pub(crate) fn add_queue(&self, id: QueueId, queue: Arc<Queue>) {
+        self.queues.insert(id, queue);
+    }
+
+    /// Puts the catalog as a whole into its log.
+    pub(crate) fn checkpoint_catalog(&self) {
+        self.catalog.checkpoint();
     }
 
     pub(crate) fn catalog_machine(&self) -> &CatalogMachine {
@@ -281,6 +330,48 @@ impl Broker {
             if let Some(bytes) = crate::alarm::resident_bytes() {
                 self.alarms.set_memory(bytes);
             }
+            if self.paging.is_over() {
+                self.relieve_memory();
+            }
+        }
+    }
+
+    /// Has the queues with the most in memory page out, also those where nothing else happens.
+    fn relieve_memory(&self) {
+        let resident = |queue: &Arc<Queue>| queue.resident_bytes();
+        let mut large: Vec<Arc<Queue>> = self
+            .queues
+            .iter()
+            .filter(|entry| resident(entry.value()) > PAGE_LEAST_BYTES)
+            .map(|entry| entry.value().clone())
+            .collect();
+        large.sort_by_key(|queue| std::cmp::Reverse(resident(queue)));
+        let mut excess = self.paging.used_bytes().saturating_sub(self.paging.limit_bytes());
+        for queue in large {
+            self.post(&queue, QueueCommand::PageOut);
+            excess = excess.saturating_sub(resident(&queue));
+            if excess == 0 {
+                break;
+            }
+        }
+        self.flush();
+    }
+
+    /// Has queues look after their blocks; to be spawned once.
+    pub async fn run_housekeeping(self: Arc<Broker>) {
+        let mut tick = tokio::time::interval(std::time::Duration::from_secs(HOUSEKEEPING_SECONDS));
+        loop {
+            tick.tick().await;
+            let queues: Vec<Arc<Queue>> = self
+                .queues
+                .iter()
+                .map(|entry| entry.value().clone())
+                .filter(|queue| queue.keeps_house())
+                .collect();
+            for queue in queues {
+                self.post(&queue, QueueCommand::Housekeep);
+            }
+            self.flush();
         }
     }
 }

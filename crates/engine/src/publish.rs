@@ -200,6 +200,16 @@ fn follows(run: &Run, confirm: Option<(&Arc<dyn Outlet>, u64)>) -> bool {
     }
 }
 
+/// A message that the broker itself made.
+pub(crate) struct Made<'a> {
+    pub(crate) exchange: &'a str,
+    pub(crate) key: &'a [u8],
+    pub(crate) properties: &'a [u8],
+    pub(crate) body: &'a [u8],
+    /// Queues that must not get it.
+    pub(crate) without: &'a [String],
+}
+
 /// What a record's head says of a message with these properties; refuses a bad expiration as RabbitMQ
 /// does.
 pub fn record_head(properties: &Properties<'_>) -> Result<RecordHead, AmqpError> {
@@ -238,9 +248,8 @@ fn parse_expiration(raw: &[u8]) -> Result<u64, AmqpError> {
 }
 
 impl Broker {
-    /// Publishes a message that the broker itself makes: dead letters, traces, the HTTP API. Goes to
-    /// every queue it is routed to, except those named in `without`. Gives how many queues got it; an
-    /// exchange that does not exist gets nothing.
+    /// Publishes a message that the broker itself makes: traces, the HTTP API. Gives how many queues got
+    /// it; an exchange that does not exist gets nothing.
     pub fn publish_internal(
         &self,
         vhost: &VhostName,
@@ -248,17 +257,26 @@ impl Broker {
         key: &[u8],
         properties: &[u8],
         body: &[u8],
-        without: &[String],
+    ) -> usize {
+        self.publish_made(vhost, &Made { exchange, key, properties, body, without: &[] }, None)
+    }
+
+    /// Publishes what the broker made; `confirm` hears of each queue's commit.
+    pub(crate) fn publish_made(
+        &self,
+        vhost: &VhostName,
+        made: &Made<'_>,
+        confirm: Option<(&Arc<dyn Outlet>, u64)>,
     ) -> usize {
         let catalog = self.catalog();
         let Some(row) = catalog.vhost(vhost.as_str()) else { return 0 };
-        let Some(source) = row.exchange(exchange) else { return 0 };
-        let view = Properties::parse(properties).ok();
+        let Some(source) = row.exchange(made.exchange) else { return 0 };
+        let view = Properties::parse(made.properties).ok();
         let mut routes = broker::router::Routes::default();
         let random = crate::route::random();
-        let input = broker::router::RoutingInput { routing_key: key, properties: view.as_ref(), random };
+        let input = broker::router::RoutingInput { routing_key: made.key, properties: view.as_ref(), random };
         broker::router::route(row, source, &input, &mut routes);
-        let message = chunk_of_one(exchange, key, properties, body);
+        let message = chunk_of_one(made.exchange, made.key, made.properties, made.body);
         let delays = crate::route::delays(row, &routes, view.as_ref());
         for (at, delay_ms) in &delays {
             self.hold(vhost, at, *delay_ms, message.clone());
@@ -266,17 +284,23 @@ impl Broker {
         if !routes.recent_history.is_empty() {
             self.remember(vhost, &routes.recent_history, &message);
         }
-        delays.len() + self.enqueue_in(&routes.queues, &message, without)
+        self.enqueue_in(&routes.queues, &message, made.without, confirm)
     }
 
-    fn enqueue_in(&self, ids: &[types::QueueId], message: &Arc<Chunk>, without: &[String]) -> usize {
+    fn enqueue_in(
+        &self,
+        ids: &[types::QueueId],
+        message: &Arc<Chunk>,
+        without: &[String],
+        confirm: Option<(&Arc<dyn Outlet>, u64)>,
+    ) -> usize {
         let mut count = 0;
         for queue in ids.iter().filter_map(|id| self.queue(*id)) {
             if without.iter().any(|name| queue.row().name.as_str() == name) {
                 self.metrics().dead_letter_cycles.add(1);
                 continue;
             }
-            self.enqueue_copy(&queue, message.clone());
+            self.enqueue_copy(&queue, message.clone(), confirm);
             count += 1;
         }
         count
@@ -296,13 +320,20 @@ impl Broker {
         };
         let mut routes = broker::router::Routes::default();
         broker::router::route_due(row, source, &input, &mut routes);
-        self.enqueue_in(&routes.queues, message, &[]);
+        self.enqueue_in(&routes.queues, message, &[], None);
     }
 
     /// Puts a chunk of one message into a queue.
-    pub(crate) fn enqueue_copy(&self, queue: &Arc<Queue>, message: Arc<Chunk>) {
+    pub(crate) fn enqueue_copy(
+        &self,
+        queue: &Arc<Queue>,
+        message: Arc<Chunk>,
+        confirm: Option<(&Arc<dyn Outlet>, u64)>,
+    ) {
         let bytes = message.body_bytes(0, 1);
-        let enqueue = Enqueue { chunk: message, picks: Picks::Span(0, 1), bytes, ticket: None };
+        let ticket =
+            confirm.map(|(outlet, number)| Ticket { outlet: outlet.clone(), ranges: vec![(number, number)] });
+        let enqueue = Enqueue { chunk: message, picks: Picks::Span(0, 1), bytes, ticket };
         self.post(queue, QueueCommand::Enqueue(enqueue));
     }
 
@@ -325,7 +356,7 @@ impl Broker {
     /// The firehose: a copy of what passes goes to `amq.rabbitmq.trace`.
     pub fn trace(&self, vhost: &VhostName, key: String, properties: Vec<u8>, body: &[u8]) {
         let exchange = ExchangeName::from("amq.rabbitmq.trace");
-        self.publish_internal(vhost, exchange.as_str(), key.as_bytes(), &properties, body, &[]);
+        self.publish_internal(vhost, exchange.as_str(), key.as_bytes(), &properties, body);
     }
 }
 

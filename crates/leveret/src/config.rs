@@ -73,6 +73,15 @@ struct Settings {
     /// Publishers are blocked above this share of the memory, 0 to 1 [default: 0.6]
     #[arg(long, env = "LEVERET_MEMORY_HIGH_WATERMARK", value_name = "SHARE")]
     memory_high_watermark: Option<f64>,
+    /// Bodies of messages leave memory above so many bytes [default: 2 % of the memory, 16 to 40 MiB]
+    #[arg(long, env = "LEVERET_MESSAGE_MEMORY", value_name = "BYTES")]
+    message_memory: Option<u64>,
+    /// Publishers are blocked while the disk of the data directory has fewer free bytes [default: 50000000]
+    #[arg(long, env = "LEVERET_DISK_FREE_LIMIT", value_name = "BYTES")]
+    disk_free_limit: Option<u64>,
+    /// Start although data are damaged, without what cannot be read; what is lost is logged
+    #[arg(long, env = "LEVERET_ACCEPT_DAMAGE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    accept_damage: Option<bool>,
     /// Users who may only log in from this machine, comma separated; "none" for nobody [default: guest]
     #[arg(long, env = "LEVERET_LOOPBACK_USERS", value_name = "NAMES")]
     loopback_users: Option<String>,
@@ -113,6 +122,10 @@ pub struct Config {
     pub channel_max: u16,
     pub message_size_max_bytes: u64,
     pub memory_high_watermark: f64,
+    /// None: a share of the memory.
+    pub message_memory_bytes: Option<u64>,
+    pub disk_free_limit_bytes: u64,
+    pub accept_damage: bool,
     pub loopback_users: Vec<String>,
     pub default_user: String,
     pub default_pass: String,
@@ -157,6 +170,13 @@ impl Config {
                 "memory-high-watermark is {memory_high_watermark}: it must be above 0 and at most 1"
             ));
         }
+        let message_memory_bytes = pick!(message_memory);
+        if let Some(bytes) = message_memory_bytes
+            && bytes < types::limits::MESSAGE_MEMORY_MIN_BYTES
+        {
+            let min = types::limits::MESSAGE_MEMORY_MIN_BYTES;
+            return Err(format!("message-memory is {bytes}: it must be at least {min} bytes"));
+        }
         let log_json = match pick!(log_format).as_deref() {
             None | Some("text") => false,
             Some("json") => true,
@@ -193,6 +213,9 @@ impl Config {
             channel_max: pick!(channel_max).unwrap_or(types::limits::CHANNEL_COUNT_DEFAULT),
             message_size_max_bytes,
             memory_high_watermark,
+            message_memory_bytes,
+            disk_free_limit_bytes: pick!(disk_free_limit).unwrap_or(types::limits::DISK_FREE_LIMIT_BYTES),
+            accept_damage: pick!(accept_damage).unwrap_or(false),
             loopback_users,
             default_user: pick!(default_user).unwrap_or_else(|| "guest".to_owned()),
             default_pass: pick!(default_pass).unwrap_or_else(|| "guest".to_owned()),
@@ -275,6 +298,7 @@ mod tests {
         assert!(bad("frame-max = 100").contains("at least 4096 bytes"));
         assert!(bad("amqps-addr = \"127.0.0.1:0\"").contains("needs tls-cert and tls-key"));
         assert!(bad("memory-high-watermark = 2.0").contains("at most 1"));
+        assert!(bad("message-memory = 10").contains("message-memory is 10: it must be at least"));
         assert!(toml::from_str::<Settings>("no-such-key = 1").is_err());
     }
 }

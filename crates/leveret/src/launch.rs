@@ -3,18 +3,20 @@
 use crate::config::{Config, TlsConfig};
 use broker::catalog::{Catalog, Command};
 use broker::password;
+use engine::storage::StorageConfig;
 use engine::{Broker, BrokerConfig, alarm};
 use management::Management;
 use server::tls::{ClientCertificates, server_config};
 use server::{Authenticator, Server, ServerConfig};
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
-use types::limits::{HANDSHAKE_TIMEOUT_MS, SHUTDOWN_TIMEOUT_MS};
+use types::limits::{
+    HANDSHAKE_TIMEOUT_MS, PAGING_LIMIT_MAX_BYTES, PAGING_LIMIT_MIN_BYTES, PAGING_SHARE, SHUTDOWN_TIMEOUT_MS,
+};
 use types::{UserName, VhostName};
 
 /// The `product` that clients see; some look for it to know what they may ask for.
@@ -28,7 +30,6 @@ const FULL_COLLECT_SECONDS: u64 = 10;
 /// Runs a node until it is told to stop.
 pub fn run(config: Config) -> Result<(), String> {
     start_log(&config)?;
-    make_data_dir(&config.data_dir)?;
     let amqp = bind("amqp-addr", config.amqp_addr)?;
     let amqps = config.tls.as_ref().map(|tls| bind("amqps-addr", tls.addr)).transpose()?;
     let http = config.http_addr.map(|addr| bind("http-addr", addr)).transpose()?;
@@ -53,7 +54,7 @@ async fn serve(
 ) -> Result<(), String> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| format!("signals: {error}"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| format!("signals: {error}"))?;
-    let broker = Broker::new(broker_config(&config), first_catalog(&config)?);
+    let broker = Broker::open(broker_config(&config), &storage_config(&config), || first_catalog(&config))?;
     let addresses = describe(&listeners);
     let (shutdown, _) = watch::channel(false);
     let server = Server::start(broker.clone(), server_settings(&config, &broker, shutdown), config.threads)
@@ -61,6 +62,8 @@ async fn serve(
     tokio::spawn(broker.clone().run_timer());
     tokio::spawn(broker.clone().run_deletions());
     tokio::spawn(broker.clone().run_memory_watch());
+    tokio::spawn(broker.clone().run_disk_watch());
+    tokio::spawn(broker.clone().run_housekeeping());
     let cannot_accept = |error: std::io::Error| format!("connections cannot be accepted: {error}");
     server.accept(listeners.amqp, None).map_err(cannot_accept)?;
     if let (Some(listener), Some(tls)) = (listeners.amqps, tls) {
@@ -80,17 +83,27 @@ async fn serve(
         addresses.join(", "),
         config.data_dir.display()
     );
-    let signal = tokio::select! {
-        _ = interrupt.recv() => "SIGINT",
-        _ = terminate.recv() => "SIGTERM",
+    let (why, failure) = tokio::select! {
+        _ = interrupt.recv() => ("SIGINT", None),
+        _ = terminate.recv() => ("SIGTERM", None),
+        failure = broker.failed() => ("the disk failed", Some(failure)),
     };
-    tracing::info!("{signal}: closing {} connections", broker.connections().count());
+    tracing::info!("{why}: closing {} connections", broker.connections().count());
     server.shut_down(Duration::from_millis(SHUTDOWN_TIMEOUT_MS + 500)).await;
     if let Some(management) = management {
         management.stop().await;
     }
+    let closed = broker.storage().map_or(Ok(()), |storage| storage.close());
+    if let Some(why) = failure {
+        return Err(format!("{why}; what was confirmed is safe: repair the disk and start again"));
+    }
+    closed.map_err(|why| format!("the last changes may be lost: {why}"))?;
     tracing::info!("stopped");
     Ok(())
+}
+
+fn storage_config(config: &Config) -> StorageConfig {
+    StorageConfig { accept_damage: config.accept_damage, ..StorageConfig::new(config.data_dir.clone()) }
 }
 
 fn broker_config(config: &Config) -> BrokerConfig {
@@ -98,6 +111,11 @@ fn broker_config(config: &Config) -> BrokerConfig {
         node_name: config.node_name.clone(),
         cluster_name: config.node_name.clone(),
         memory_limit_bytes: (alarm::available_bytes() as f64 * config.memory_high_watermark) as u64,
+        paging_limit_bytes: config.message_memory_bytes.unwrap_or_else(|| {
+            let share = (alarm::available_bytes() as f64 * PAGING_SHARE) as u64;
+            share.clamp(PAGING_LIMIT_MIN_BYTES, PAGING_LIMIT_MAX_BYTES)
+        }),
+        disk_limit_bytes: config.disk_free_limit_bytes,
     }
 }
 
@@ -165,15 +183,6 @@ fn start_log(config: &Config) -> Result<(), String> {
         log.init()
     }
     Ok(())
-}
-
-fn make_data_dir(path: &Path) -> Result<(), String> {
-    std::fs::create_dir_all(path)
-        .map_err(|error| format!("data-dir is '{}': it cannot be created: {error}", path.display()))?;
-    let probe = path.join(".writable");
-    std::fs::write(&probe, b"")
-        .and_then(|()| std::fs::remove_file(&probe))
-        .map_err(|error| format!("data-dir is '{}': it cannot be written to: {error}", path.display()))
 }
 
 fn bind(key: &str, addr: SocketAddr) -> Result<TcpListener, String> {

@@ -80,6 +80,48 @@ pub const QUORUM_DELIVERY_LIMIT_DEFAULT: u64 = 20;
 /// Messages that an `x-recent-history` exchange keeps without an argument.
 pub const RECENT_HISTORY_COUNT_DEFAULT: usize = 20;
 
+/// Bodies leave memory above this share of it.
+pub const PAGING_SHARE: f64 = 0.02;
+/// The least memory for messages that can be configured.
+pub const MESSAGE_MEMORY_MIN_BYTES: u64 = 1024 * 1024;
+/// But never below this.
+pub const PAGING_LIMIT_MIN_BYTES: u64 = 16 * 1024 * 1024;
+/// And always above this: what is read back in order is not worth more.
+pub const PAGING_LIMIT_MAX_BYTES: u64 = 40 * 1024 * 1024;
+/// Messages at the head of a queue with consumers that stay in memory.
+pub const PAGE_HEAD_KEEP_BYTES: u64 = 2 * 1024 * 1024;
+/// A queue with less in memory keeps it, and a block is not smaller.
+pub const PAGE_LEAST_BYTES: u64 = 64 * 1024;
+/// Bodies of one queue that are on their way to blocks at a time.
+pub const PAGE_WRITING_MAX_BYTES: u64 = 16 * 1024 * 1024;
+/// Blocks of one queue are read so far ahead of its consumers.
+pub const PAGE_READ_AHEAD_BYTES: u64 = 2 * 1024 * 1024;
+/// Queues look so often for blocks that are mostly dead.
+pub const HOUSEKEEPING_SECONDS: u64 = 5;
+/// Publishers wait while this much has been appended to the log and is not yet on disk.
+pub const WAL_PENDING_MAX_BYTES: usize = 32 * 1024 * 1024;
+/// Dead letters of one queue that are being published at a time.
+pub const DEAD_LETTER_WINDOW: usize = 512;
+/// Publishers are blocked while the disk has less room (RabbitMQ's disk_free_limit).
+pub const DISK_FREE_LIMIT_BYTES: u64 = 50_000_000;
+
+/// Length at which a file of the block store is full.
+pub const BLOCK_FILE_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes of blocks that are written, and synced, in one go.
+pub const BLOCK_ROUND_MAX_BYTES: usize = 8 * 1024 * 1024;
+/// Largest block.
+pub const BLOCK_SIZE_MAX_BYTES: usize = 1024 * 1024 * 1024;
+/// Length of the file that a durable block store removes to make room when the disk is full.
+pub const BLOCK_RESERVE_BYTES: u64 = 32 * 1024 * 1024;
+/// A block store whose disk is full tries again after this time.
+pub const BLOCK_RETRY_MS: u64 = 200;
+/// A block store that was given nothing for this time gives its buffer's memory back.
+pub const BLOCK_IDLE_MS: u64 = 10_000;
+/// Files that a block store keeps open for reading.
+pub const BLOCK_OPEN_FILE_COUNT_MAX: usize = 16;
+/// Bytes of blocks whose owners are asked at the same time to put them elsewhere; one file may exceed it.
+pub const BLOCK_RELOCATE_MAX_BYTES: u64 = 16 * 1024 * 1024;
+
 /// Share of the machine's memory at which publishers are blocked.
 pub const MEMORY_HIGH_WATERMARK: f64 = 0.6;
 /// Largest body of an HTTP request.
@@ -89,7 +131,11 @@ pub const SHUTDOWN_TIMEOUT_MS: u64 = 3_000;
 
 const _: () = assert!(FRAME_SIZE_MIN_BYTES <= FRAME_SIZE_DEFAULT_BYTES);
 const _: () = assert!(OUTBOX_LOW_WATER_BYTES < OUTBOX_HIGH_WATER_BYTES);
+const _: () = assert!(MESSAGE_SIZE_MAX_BYTES < BLOCK_SIZE_MAX_BYTES as u64);
+const _: () = assert!(BLOCK_ROUND_MAX_BYTES as u64 <= BLOCK_FILE_BYTES);
 const _: () = assert!(READ_BUFFER_BYTES >= 2 * FRAME_SIZE_DEFAULT_BYTES as usize);
 const _: () = assert!(MESSAGE_SIZE_DEFAULT_BYTES <= MESSAGE_SIZE_MAX_BYTES);
 const _: () = assert!(CHUNK_SIZE_MAX_BYTES <= QUEUE_MAILBOX_MAX_BYTES);
+const _: () = assert!(MESSAGE_SIZE_MAX_BYTES < BLOCK_SIZE_MAX_BYTES as u64);
+const _: () = assert!(BLOCK_ROUND_MAX_BYTES as u64 <= BLOCK_FILE_BYTES);
 const _: () = assert!(WAL_FILE_MIN_BYTES <= WAL_FIRST_FILE_BYTES && WAL_FIRST_FILE_BYTES <= WAL_FILE_BYTES);

@@ -119,6 +119,14 @@ impl Connection {
         self.wait_for(wire::BASIC_QOS_OK, 1).map(drop)
     }
 
+    /// At most this many unacknowledged deliveries to each later consumer.
+    pub fn prefetch(&mut self, count: u16) -> Result<()> {
+        self.queue(CHANNEL, wire::BASIC_QOS, |args| {
+            args.u32(0).u16(count).u8(0);
+        });
+        self.wait_for(wire::BASIC_QOS_OK, 1).map(drop)
+    }
+
     pub fn consume(&mut self, queue: &str, auto_ack: bool) -> Result<()> {
         const NO_ACK: u8 = 1 << 1;
         // A short tag of ours: the broker's own would be carried, and copied, in every delivery.

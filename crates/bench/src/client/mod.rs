@@ -5,6 +5,7 @@
 
 mod calls;
 mod handshake;
+pub mod session;
 pub mod target;
 
 use std::io::{ErrorKind, Read, Write};
@@ -165,6 +166,12 @@ impl Connection {
     /// Cleaning up goes on after an interrupt; all else stops.
     fn give_up(&self) -> &'static dyn Fn() -> Result<()> {
         if self.heeds_interrupt { &interrupt::check } else { &|| Ok(()) }
+    }
+
+    /// The socket, what was received and not scanned yet, and the largest frame that was agreed on.
+    pub fn into_parts(self) -> (TcpStream, Vec<u8>, u32) {
+        let received = self.inbox.bytes[self.inbox.start..self.inbox.end].to_vec();
+        (self.stream, received, self.frame_bytes_max)
     }
 
     /// Another handle of the socket, for a thread that only writes.

@@ -84,6 +84,19 @@ impl Batch {
         (bytes, count as u64)
     }
 
+    /// The next messages, at most `msgs_max` of them (at least one), their stamps numbers from `first` on; and how
+    /// many they are. Without room for a stamp they have no numbers.
+    pub fn numbered_piece(&mut self, msgs_max: u64, first: u64) -> (&[u8], u64) {
+        let msgs_max = usize::try_from(msgs_max).unwrap_or(usize::MAX).clamp(1, self.piece_msgs_max);
+        let begin = self.next;
+        let count = msgs_max.min(self.messages - begin);
+        self.next = (begin + count) % self.messages;
+        for (message, number) in (begin..begin + count).zip(first..) {
+            self.stamp(message, number);
+        }
+        (&self.bytes[begin * self.message_bytes..(begin + count) * self.message_bytes], count as u64)
+    }
+
     /// Appends one stamped message to `out`.
     pub fn copy_one(&mut self, out: &mut Vec<u8>, stamp_ns: u64) {
         let (bytes, _) = self.piece(1, stamp_ns);
@@ -152,6 +165,19 @@ mod tests {
                 assert_eq!(*key, format!("key{:04}", (round * 5 + at) % 3));
                 assert_eq!(*stamp, if at == 0 { stamp_ns } else { 0 });
             }
+        }
+    }
+
+    #[test]
+    fn numbers_go_on_from_piece_to_piece() {
+        let mut batch = Batch::new(&kind(16), &keys(3)).expect("equal keys");
+        let reference = batch.clone();
+        let mut next = 1;
+        for _ in 0..3 {
+            let (piece, count) = batch.numbered_piece(u64::MAX, next);
+            let numbers: Vec<u64> = parts(&reference, piece).into_iter().map(|(_, number)| number).collect();
+            assert_eq!(numbers, (next..next + count).collect::<Vec<u64>>());
+            next += count;
         }
     }
 

@@ -29,6 +29,11 @@ impl Confirms {
         }
     }
 
+    /// Every tag up to this one is confirmed.
+    pub fn low(&self) -> u64 {
+        self.low
+    }
+
     pub fn count(&self) -> u64 {
         self.low + self.ahead.len() as u64
     }

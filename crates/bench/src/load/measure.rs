@@ -48,6 +48,7 @@ pub struct Reading {
     at_ns: u64,
     published: u64,
     received: u64,
+    confirmed: u64,
     broker_cpu_ns: Option<u64>,
     client_cpu_ns: u64,
 }
@@ -58,6 +59,7 @@ impl Reading {
             at_ns: clock::now_ns(),
             published: run.published.load(Ordering::Relaxed),
             received: run.received.load(Ordering::Relaxed),
+            confirmed: run.confirmed.load(Ordering::Relaxed),
             broker_cpu_ns: target.pid.map(|pid| pid.cpu_ns()).transpose()?,
             client_cpu_ns: clock::own_cpu_ns(),
         })
@@ -70,6 +72,7 @@ pub struct Window {
     pub seconds: f64,
     pub published: u64,
     pub received: u64,
+    pub confirmed: u64,
     pub broker_cpu_us: Option<f64>,
     pub client_cpu_us: f64,
 }
@@ -81,6 +84,7 @@ impl Window {
             seconds: us(before.at_ns, after.at_ns) / 1e6,
             published: after.published - before.published,
             received: after.received - before.received,
+            confirmed: after.confirmed - before.confirmed,
             broker_cpu_us: before.broker_cpu_ns.zip(after.broker_cpu_ns).map(|(from, to)| us(from, to)),
             client_cpu_us: us(before.client_cpu_ns, after.client_cpu_ns),
         }
@@ -90,6 +94,9 @@ impl Window {
     pub fn report(&self, outcome: &mut Outcome, body_bytes: usize) {
         let messages = self.received.max(1) as f64;
         outcome.figure("publish_msgs_per_s", self.published as f64 / self.seconds);
+        if self.confirmed > 0 {
+            outcome.figure("confirmed_msgs_per_s", self.confirmed as f64 / self.seconds);
+        }
         outcome.figure("deliver_msgs_per_s", self.received as f64 / self.seconds);
         let body_mib = (self.received * body_bytes as u64) as f64 / f64::from(1 << 20);
         outcome.figure("deliver_body_mib_per_s", body_mib / self.seconds);
@@ -182,6 +189,7 @@ pub fn run_load<T>(
 pub struct Measured {
     pub window: Window,
     pub latency_ns: Histogram,
+    pub confirm_ns: Histogram,
     pub rss_bytes: Option<(u64, u64)>,
     was_blocked: bool,
     nacked: u64,
@@ -212,6 +220,7 @@ pub fn measure(target: &Target, pacing: &Pacing, load: Load, complete: bool) -> 
     Ok(Measured {
         window,
         latency_ns,
+        confirm_ns: run.confirm_ns.lock().map(|confirm_ns| confirm_ns.clone()).unwrap_or_default(),
         rss_bytes: rss_before.zip(rss_after),
         was_blocked: run.was_blocked.load(Ordering::Relaxed),
         nacked: run.nacked.load(Ordering::Relaxed),
@@ -222,6 +231,7 @@ impl Measured {
     pub fn report(&self, outcome: &mut Outcome, body_bytes: usize, latency_name: &str) {
         self.window.report(outcome, body_bytes);
         outcome.latency(latency_name, &self.latency_ns);
+        outcome.latency("confirm", &self.confirm_ns);
         report_rss(outcome, self.rss_bytes);
         if self.was_blocked {
             outcome.note("the broker sent connection.blocked: an alarm held the publishers up");
@@ -253,6 +263,7 @@ mod tests {
             at_ns: 1_000_000_000,
             published: 10,
             received: 5,
+            confirmed: 1,
             broker_cpu_ns: Some(7_000),
             client_cpu_ns: 0,
         };
@@ -260,6 +271,7 @@ mod tests {
             at_ns: 3_000_000_000,
             published: 4010,
             received: 2005,
+            confirmed: 3001,
             broker_cpu_ns: Some(1_007_000),
             client_cpu_ns: 200_000,
         };
@@ -267,6 +279,7 @@ mod tests {
         Window::between(before, after).report(&mut outcome, 1 << 20);
         let figure = |name| outcome.get(name).unwrap_or(f64::NAN);
         assert_eq!(figure("publish_msgs_per_s"), 2000.0);
+        assert_eq!(figure("confirmed_msgs_per_s"), 1500.0);
         assert_eq!(figure("deliver_msgs_per_s"), 1000.0);
         assert_eq!(figure("deliver_body_mib_per_s"), 1000.0);
         assert_eq!(figure("broker_cpu_us_per_msg"), 0.5);

@@ -3,8 +3,10 @@
 //! Invariant: the writing thread never waits for a reply, so the broker can always say why it closes; a stopped
 //! publisher ends with a whole message.
 
+use std::collections::VecDeque;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope, Thread};
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use super::timetable::Timetable;
 use crate::client::{Connection, Target, refuse_close, write_fully};
 use crate::clock;
 use crate::error::Result;
+use crate::histogram::Histogram;
 use crate::wire::read::Reader;
 use crate::wire::scan::{Method, Sink};
 use crate::wire::{self};
@@ -40,6 +43,8 @@ pub enum Pace {
     Timed(Timetable),
     /// As fast as possible, this many messages in all, without a window.
     Count(u64),
+    /// This many messages with numbers from 1 on, each confirmed at the end; at most this many unconfirmed.
+    Numbered { messages: u64, confirm_window_msgs: u64 },
 }
 
 /// What the two threads of a publisher share.
@@ -47,6 +52,14 @@ pub enum Pace {
 struct Shared {
     confirmed: AtomicU64,
     is_written: AtomicBool,
+    /// The number of the last message of each write that is not confirmed yet, and when it was written.
+    written: Mutex<VecDeque<(u64, u64)>>,
+}
+
+impl Shared {
+    fn written(&self) -> MutexGuard<'_, VecDeque<(u64, u64)>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 struct Listener<'a> {
@@ -54,6 +67,9 @@ struct Listener<'a> {
     shared: &'a Shared,
     writer: Thread,
     confirms: Confirms,
+    confirm_ns: Histogram,
+    /// The last message whose confirm time is counted.
+    timed: u64,
 }
 
 impl Sink for Listener<'_> {
@@ -81,12 +97,36 @@ impl Sink for Listener<'_> {
 }
 
 impl Listener<'_> {
+    /// Counts what was confirmed without a gap. A write's messages count from the moment it was written.
+    fn time_confirms(&mut self) {
+        let now_ns = clock::now_ns();
+        let low = self.confirms.low();
+        let mut written = self.shared.written();
+        while let Some((last, written_ns)) = written.front().copied().filter(|_| self.timed < low) {
+            let confirmed = last.min(low) - self.timed;
+            if self.run.phases[0].contains(written_ns) {
+                self.confirm_ns.record_many(now_ns.saturating_sub(written_ns), confirmed);
+            }
+            self.timed += confirmed;
+            if self.timed == last {
+                written.pop_front();
+            }
+        }
+    }
+
     fn listen(mut self, mut connection: Connection) -> Result<()> {
         while !self.shared.is_written.load(Ordering::Acquire) {
             connection.poll(&mut self)?;
-            if self.shared.confirmed.swap(self.confirms.count(), Ordering::Relaxed) != self.confirms.count() {
+            let count = self.confirms.count();
+            let before = self.shared.confirmed.swap(count, Ordering::Relaxed);
+            if before != count {
+                self.run.confirmed.fetch_add(count - before, Ordering::Relaxed);
+                self.time_confirms();
                 self.writer.unpark();
             }
+        }
+        if let Ok(mut confirm_ns) = self.run.confirm_ns.lock() {
+            confirm_ns.merge(&self.confirm_ns);
         }
         self.run.check()?;
         connection.close()
@@ -125,11 +165,35 @@ impl Writer<'_> {
                 thread::park_timeout(CONFIRM_POLL);
                 continue;
             }
-            let (bytes, count) = batch.piece(room_msgs, clock::now_ns());
-            self.write(bytes, count)?;
+            let now_ns = clock::now_ns();
+            let (bytes, count) = batch.piece(room_msgs, now_ns);
             written += count;
+            if confirm_window_msgs > 0 {
+                self.shared.written().push_back((written, now_ns));
+            }
+            self.write(bytes, count)?;
         }
         Ok(())
+    }
+
+    fn numbered(&self, batch: &mut Batch, messages: u64, confirm_window_msgs: u64) -> Result<()> {
+        let mut written = 0;
+        loop {
+            let confirmed = self.shared.confirmed.load(Ordering::Relaxed).min(written);
+            if confirmed >= messages || !self.run.publishes() {
+                return Ok(());
+            }
+            let room_msgs = confirm_window_msgs.saturating_sub(written - confirmed).min(messages - written);
+            if room_msgs == 0 {
+                thread::park_timeout(CONFIRM_POLL);
+                continue;
+            }
+            let now_ns = clock::now_ns();
+            let (bytes, count) = batch.numbered_piece(room_msgs, written + 1);
+            written += count;
+            self.shared.written().push_back((written, now_ns));
+            self.write(bytes, count)?;
+        }
     }
 
     fn count(&self, batch: &mut Batch, messages: u64) -> Result<()> {
@@ -170,7 +234,7 @@ impl Publisher {
         pace: Pace,
     ) -> Result<Self> {
         let mut connection = Connection::open(target)?;
-        if matches!(pace, Pace::Flood { confirm_window_msgs: 1.. }) {
+        if matches!(pace, Pace::Flood { confirm_window_msgs: 1.. } | Pace::Numbered { .. }) {
             connection.select_confirms()?;
         }
         let batch = make_batch(&connection)?;
@@ -187,8 +251,14 @@ impl Publisher {
         let shared = Shared::default();
         let stream = connection.writer()?;
         thread::scope(|scope: &Scope<'_, '_>| {
-            let listener =
-                Listener { run, shared: &shared, writer: thread::current(), confirms: Confirms::default() };
+            let listener = Listener {
+                run,
+                shared: &shared,
+                writer: thread::current(),
+                confirms: Confirms::default(),
+                confirm_ns: Histogram::default(),
+                timed: 0,
+            };
             scope.spawn(move || {
                 if let Err(error) = listener.listen(connection) {
                     run.fail(error);
@@ -199,6 +269,9 @@ impl Publisher {
                 Pace::Flood { confirm_window_msgs } => writer.flood(&mut batch, confirm_window_msgs),
                 Pace::Timed(timetable) => writer.timed(&mut batch, timetable),
                 Pace::Count(messages) => writer.count(&mut batch, messages),
+                Pace::Numbered { messages, confirm_window_msgs } => {
+                    writer.numbered(&mut batch, messages, confirm_window_msgs)
+                }
             };
             // A broken pipe should not win over the broker's reason, which the listener is about to read.
             if let Err(error) = result {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::clock;
 use crate::error::{Error, Result};
+use crate::histogram::Histogram;
 use crate::interrupt;
 
 /// Latencies are kept apart by the time a message was sent at: normal running, and while something happens.
@@ -47,6 +48,9 @@ pub struct Run {
     pub published: AtomicU64,
     pub received: AtomicU64,
     pub nacked: AtomicU64,
+    pub confirmed: AtomicU64,
+    /// How long the confirm of each message of the first phase took.
+    pub confirm_ns: Mutex<Histogram>,
     pub phases: [Phase; PHASES],
     /// The broker sent connection.blocked at least once.
     pub was_blocked: AtomicBool,
@@ -63,6 +67,8 @@ impl Run {
             published: AtomicU64::new(0),
             received: AtomicU64::new(0),
             nacked: AtomicU64::new(0),
+            confirmed: AtomicU64::new(0),
+            confirm_ns: Mutex::default(),
             phases: Default::default(),
             was_blocked: AtomicBool::new(false),
             stop_publishing: AtomicBool::new(false),

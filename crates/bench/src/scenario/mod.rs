@@ -4,15 +4,20 @@
 //! before it is declared; and every loop in it is bounded in time or count.
 
 pub mod backlog;
+pub mod backlog_memory;
 pub mod channel_churn;
 pub mod connection_churn;
 pub mod declare;
 pub mod delete_bindings;
 pub mod fan_out;
+pub mod fill_drain;
 pub mod idle_connections;
 pub mod latency;
 pub mod limit;
 pub mod many_queues;
+pub mod many_queues_durable;
+pub mod persistent;
+pub mod restart_time;
 pub mod rounds;
 pub mod throughput;
 pub mod topic_bindings;
@@ -47,6 +52,12 @@ pub enum Scenario {
     DeleteBindings(delete_bindings::Options),
     /// Fill a queue without a consumer, then drain it
     Backlog(backlog::Options),
+    /// Fill a durable queue with confirmed persistent messages, then drain it and check count and order
+    FillDrain(fill_drain::Options),
+    /// The broker's memory as a durable queue grows
+    BacklogMemory(backlog_memory::Options),
+    /// Persistent messages with confirms to many durable queues, and the share of the rate to one
+    ManyQueuesDurable(many_queues_durable::Options),
 }
 
 impl Scenario {
@@ -63,6 +74,9 @@ impl Scenario {
             Self::IdleConnections(options) => idle_connections::run(target, options),
             Self::DeleteBindings(options) => delete_bindings::run(target, pacing, options),
             Self::Backlog(options) => backlog::run(target, options),
+            Self::FillDrain(options) => fill_drain::run(target, options),
+            Self::BacklogMemory(options) => backlog_memory::run(target, options),
+            Self::ManyQueuesDurable(options) => many_queues_durable::run(target, pacing, options),
         }
     }
 }

@@ -33,6 +33,12 @@ pub struct Options {
     pub without_limit: bool,
 }
 
+impl Options {
+    pub fn of_rounds(rounds: u32) -> Self {
+        Self { rounds, only: None, all: false, without_limit: true }
+    }
+}
+
 /// A row's outcomes, one per target; the limit program is the last.
 struct Cells {
     row: Row,
@@ -45,9 +51,24 @@ pub struct Report {
     cells: Vec<Cells>,
 }
 
+/// The table of figures.
 pub fn run(targets: &[Target], pacing: &Pacing, options: &Options) -> Result<Report> {
+    run_rows(targets, pacing, options, rows::all(options.all))
+}
+
+/// Persistent messages with confirms in windows of several sizes.
+pub fn run_persistent(
+    targets: &[Target],
+    pacing: &Pacing,
+    options: &Options,
+    windows: &[u64],
+) -> Result<Report> {
+    run_rows(targets, pacing, options, rows::persistent(windows))
+}
+
+fn run_rows(targets: &[Target], pacing: &Pacing, options: &Options, rows: Vec<Row>) -> Result<Report> {
     let is_wanted = |row: &Row| options.only.as_ref().is_none_or(|text| row.title.contains(text.as_str()));
-    let rows: Vec<Row> = rows::all(options.all).into_iter().filter(is_wanted).collect();
+    let rows: Vec<Row> = rows.into_iter().filter(is_wanted).collect();
     if rows.is_empty() {
         return Err(Error::Input("no row has such a title".into()));
     }
@@ -122,12 +143,18 @@ impl Report {
         let mut lines = vec![head];
         let mut notes = String::new();
         for cells in &self.cells {
-            lines.push(vec![cells.row.title.into()]);
+            lines.push(vec![cells.row.title.clone()]);
             lines.extend(cells.row.figures.iter().map(|figure| cells.line(figure)));
             notes.push_str(&cells.notes(&self.targets));
         }
         let text = table(&lines);
-        format!("{text}  + reaches the floor, ++ the aim, ! neither\n{notes}")
+        let has_goals = |cells: &Cells| cells.row.figures.iter().any(|figure| figure.floor.is_some());
+        let legend = if self.cells.iter().any(has_goals) {
+            "  + reaches the floor, ++ the aim, ! neither\n"
+        } else {
+            ""
+        };
+        format!("{text}{legend}{notes}")
     }
 }
 

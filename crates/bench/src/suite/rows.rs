@@ -4,12 +4,12 @@
 
 use crate::scenario::{
     Scenario, backlog, channel_churn, connection_churn, declare, delete_bindings, fan_out, idle_connections,
-    latency, many_queues, throughput, topic_bindings,
+    latency, many_queues, persistent, throughput, topic_bindings,
 };
 
 #[derive(Debug, Clone)]
 pub struct Row {
-    pub title: &'static str,
+    pub title: String,
     pub scenario: Scenario,
     pub figures: Vec<Figure>,
     /// The limit program can run it too.
@@ -61,6 +61,7 @@ const fn shown(name: &'static str) -> Figure {
 }
 
 const RATE: &str = "deliver_msgs_per_s";
+const RATE_CONFIRMED: &str = "confirmed_msgs_per_s";
 const CPU: &str = "broker_cpu_us_per_msg";
 const CLIENT_CPU: Figure = shown("client_cpu_us_per_msg");
 const SHARE: Figure = shown("share_of_limit_percent");
@@ -69,8 +70,8 @@ const PAIRS: Figure = Figure { name: "pairs_per_s", floor: Some(5000.0), aim: No
 
 /// The table of the contract; `with_others` adds the scenarios it names no figure for.
 pub fn all(with_others: bool) -> Vec<Row> {
-    let row = |title, scenario, figures: &[Figure], has_limit| Row {
-        title,
+    let row = |title: &str, scenario, figures: &[Figure], has_limit| Row {
+        title: title.into(),
         scenario,
         figures: figures.to_vec(),
         has_limit,
@@ -125,6 +126,19 @@ pub fn all(with_others: bool) -> Vec<Row> {
     rows
 }
 
+/// Persistent messages with confirms, a row for each window.
+pub fn persistent(windows: &[u64]) -> Vec<Row> {
+    let row = |window: &u64| Row {
+        title: format!("persistent 16 B, window {window}"),
+        scenario: Scenario::Throughput(persistent::options(*window)),
+        figures: [RATE_CONFIRMED, "confirm_us_p50", "confirm_us_p99", RATE, CPU, "broker_rss_mib_after"]
+            .map(shown)
+            .to_vec(),
+        has_limit: false,
+    };
+    windows.iter().map(row).collect()
+}
+
 fn delete_row() -> Row {
     let options = delete_bindings::Options {
         bindings: 10_000,
@@ -134,7 +148,7 @@ fn delete_row() -> Row {
         repeats: 3,
     };
     Row {
-        title: "delete 10,000 bindings",
+        title: "delete 10,000 bindings".into(),
         scenario: Scenario::DeleteBindings(options),
         figures: vec![
             shown("delete_ms_p50"),
@@ -148,8 +162,8 @@ fn delete_row() -> Row {
 
 fn others() -> Vec<Row> {
     let load = [shown(RATE), shown(CPU), shown("latency_under_load_us_p99")];
-    let row = |title, scenario, figures: &[Figure]| Row {
-        title,
+    let row = |title: &str, scenario, figures: &[Figure]| Row {
+        title: title.into(),
         scenario,
         figures: figures.to_vec(),
         has_limit: false,

@@ -12,7 +12,12 @@ pub struct Args<'a> {
     out: &'a mut Vec<u8>,
 }
 
-impl Args<'_> {
+impl<'a> Args<'a> {
+    /// Values outside of a frame, for example the properties of a message.
+    pub fn to(out: &'a mut Vec<u8>) -> Self {
+        Self { out }
+    }
+
     pub fn u8(&mut self, value: u8) -> &mut Self {
         self.out.push(value);
         self
@@ -68,6 +73,16 @@ impl Table<'_> {
         self
     }
 
+    pub fn long(&mut self, name: &str, value: i64) -> &mut Self {
+        Args { out: self.out }.short(name).u8(b'l').u64(value.cast_unsigned());
+        self
+    }
+
+    pub fn nothing(&mut self, name: &str) -> &mut Self {
+        Args { out: self.out }.short(name).u8(b'V');
+        self
+    }
+
     pub fn flag(&mut self, name: &str, value: bool) -> &mut Self {
         Args { out: self.out }.short(name).u8(b't').u8(u8::from(value));
         self
@@ -115,11 +130,26 @@ pub fn publish(out: &mut Vec<u8>, message: &Publish<'_>, body: &[u8]) {
         args.u16(0).short(message.exchange).short(message.routing_key).u8(0);
     });
     header(out, message.channel, message.persistent, body.len());
-    let chunk_bytes = message.frame_bytes_max as usize - FRAME_OVERHEAD_BYTES;
-    for chunk in body.chunks(chunk_bytes) {
+    body_frames(out, message.channel, message.frame_bytes_max, body);
+}
+
+/// A mandatory message with properties of any kind: flags and values as they stand in a content header.
+pub fn publish_with(out: &mut Vec<u8>, message: &Publish<'_>, properties: &[u8], body: &[u8]) {
+    const MANDATORY: u8 = 1;
+    method(out, message.channel, BASIC_PUBLISH, |args| {
+        args.u16(0).short(message.exchange).short(message.routing_key).u8(MANDATORY);
+    });
+    frame(out, FRAME_HEADER, message.channel, |args| {
+        args.u16(CLASS_BASIC).u16(0).u64(body.len() as u64);
+        args.out.extend_from_slice(properties);
+    });
+    body_frames(out, message.channel, message.frame_bytes_max, body);
+}
+
+fn body_frames(out: &mut Vec<u8>, channel: u16, frame_bytes_max: u32, body: &[u8]) {
+    for chunk in body.chunks(frame_bytes_max as usize - FRAME_OVERHEAD_BYTES) {
         out.push(FRAME_BODY);
-        let mut args = Args { out };
-        args.u16(message.channel).long(chunk).u8(FRAME_END);
+        Args { out }.u16(channel).long(chunk).u8(FRAME_END);
     }
 }
 

@@ -14,7 +14,12 @@ impl<'a> Reader<'a> {
         Self { bytes }
     }
 
-    fn take(&mut self, count: usize) -> Result<&'a [u8]> {
+    /// What is not read yet.
+    pub fn rest(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    pub fn take(&mut self, count: usize) -> Result<&'a [u8]> {
         let (head, rest) = self
             .bytes
             .split_at_checked(count)

@@ -35,7 +35,12 @@ fn compile(effective: &str, text: &str) -> Result<Pattern, AmqpError> {
     })
 }
 
-fn topic_pattern(text: &str, user: &UserName, vhost: &VhostName) -> Result<TopicPattern, AmqpError> {
+/// Compiles a pattern with the names of its own user and vhost filled in.
+pub(crate) fn topic_pattern(
+    text: &str,
+    user: &UserName,
+    vhost: &VhostName,
+) -> Result<TopicPattern, AmqpError> {
     let effective = if text.is_empty() { EMPTY_PATTERN } else { text };
     let resolved = effective.replace("{username}", user.as_str()).replace("{vhost}", vhost.as_str());
     Ok(TopicPattern { text: text.to_owned(), resolved: compile(&resolved, text)? })

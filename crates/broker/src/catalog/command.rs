@@ -159,6 +159,8 @@ pub enum Command {
         vhost: VhostName,
         binding: Binding,
     },
+    /// The node starts again: what does not survive that goes.
+    Restart,
 }
 
 /// What an applied command came to.

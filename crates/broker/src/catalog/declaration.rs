@@ -15,7 +15,8 @@ use std::sync::Arc;
 use types::{AmqpError, ConnectionId, ExchangeName, FieldTable, FieldValue, QueueId, QueueName, UserName};
 
 const RESERVED: &str = "amq.";
-const ALTERNATE: &str = "alternate-exchange";
+/// The argument, and the policy key, that names an exchange's alternate.
+pub(crate) const ALTERNATE: &str = "alternate-exchange";
 const DEAD_LETTER: &str = "x-dead-letter-exchange";
 const QUEUE_TYPE: &str = "x-queue-type";
 
@@ -65,8 +66,7 @@ impl Vhost {
         let text = refusal::exchange_text(&self.name, name.as_str());
         let alternate = argument::exchange_name(&wish.arguments, ALTERNATE, &text)?;
         let kind = ExchangeKind::parse(&wish.kind, &wish.arguments)?;
-        let policy =
-            policy::best(&self.policies, |policy| policy.applies_to_exchange(name.as_str())).cloned();
+        let policy = self.policy_of_exchange(&name).cloned();
         let exchange = Arc::new(Exchange {
             vhost: self.name.clone(),
             name: name.clone(),
@@ -132,9 +132,7 @@ impl Vhost {
             return Ok((existing.clone(), false));
         }
         let kind = self.check_new_queue(&wish)?;
-        let policy = policy::best(&self.policies, |policy| policy.applies_to_queue(kind, wish.name.as_str()));
-        let operator_policy =
-            policy::best(&self.operator_policies, |policy| policy.applies_to_queue(kind, wish.name.as_str()));
+        let (policy, operator_policy) = self.policies_of_queue(kind, &wish.name);
         let queue = Arc::new(Queue {
             id,
             vhost: self.name.clone(),

@@ -9,11 +9,14 @@ pub(crate) mod binding;
 mod command;
 mod declaration;
 mod definition;
+mod durability;
+mod encoding;
 pub(crate) mod exchange;
 mod line_end;
 pub(crate) mod pattern;
 mod queue;
 pub mod refusal;
+mod restart;
 mod settings;
 mod topology;
 pub(crate) mod user;
@@ -108,6 +111,7 @@ impl Catalog {
             }
             Command::SetGlobalParameter { name, value } => self.set_global_parameter(name, value),
             Command::ClearGlobalParameter { name } => self.global_parameters.remove(&name).is_some(),
+            Command::Restart => self.restart(change),
             settings => self.change_settings(settings, change)?,
         };
         Ok(Outcome::Done { changed })

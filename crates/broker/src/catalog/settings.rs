@@ -10,8 +10,9 @@ use super::queue::Queue;
 use super::topology::Change;
 use super::vhost::{Limits, Vhost};
 use crate::policy::{self, ApplyTo, Policy};
+use crate::queue::QueueKind;
 use std::sync::Arc;
-use types::{AmqpError, ExchangeName, FieldTable};
+use types::{AmqpError, ExchangeName, FieldTable, QueueName};
 
 /// A policy as an operator gives it.
 pub(crate) struct PolicyWish {
@@ -95,6 +96,22 @@ impl Vhost {
         gone
     }
 
+    /// The policy that applies to an exchange. None reaches the default exchange: it has no alternate.
+    pub(crate) fn policy_of_exchange(&self, name: &ExchangeName) -> Option<&Arc<Policy>> {
+        let name = name.as_str();
+        policy::best(&self.policies, |policy| !name.is_empty() && policy.applies_to_exchange(name))
+    }
+
+    /// The policy and the operator policy that apply to a queue.
+    pub(crate) fn policies_of_queue(
+        &self,
+        kind: QueueKind,
+        name: &QueueName,
+    ) -> (Option<&Arc<Policy>>, Option<&Arc<Policy>>) {
+        let applies = |policy: &Policy| policy.applies_to_queue(kind, name.as_str());
+        (policy::best(&self.policies, applies), policy::best(&self.operator_policies, applies))
+    }
+
     /// Looks for every queue and exchange again which policies apply.
     fn apply_policies(&mut self, change: &mut Change<'_>) {
         let queues: Vec<Arc<Queue>> =
@@ -112,10 +129,7 @@ impl Vhost {
 
     /// The queue with the policies that apply now; None when nothing is different.
     fn queue_with_policies(&self, queue: &Queue) -> Option<Arc<Queue>> {
-        let name = queue.name.as_str();
-        let applies = |policy: &Policy| policy.applies_to_queue(queue.kind, name);
-        let policy = policy::best(&self.policies, applies);
-        let operator_policy = policy::best(&self.operator_policies, applies);
+        let (policy, operator_policy) = self.policies_of_queue(queue.kind, &queue.name);
         if is_same(policy, queue.policy.as_ref()) && is_same(operator_policy, queue.operator_policy.as_ref())
         {
             return None;
@@ -130,12 +144,7 @@ impl Vhost {
 
     /// The exchange with the policy that applies now; None when it is the same one.
     fn exchange_with_policy(&self, exchange: &Exchange) -> Option<Arc<Exchange>> {
-        // No policy reaches the default exchange: it has no alternate.
-        if exchange.name.as_str().is_empty() {
-            return None;
-        }
-        let policy =
-            policy::best(&self.policies, |policy| policy.applies_to_exchange(exchange.name.as_str()));
+        let policy = self.policy_of_exchange(&exchange.name);
         if is_same(policy, exchange.policy.as_ref()) {
             return None;
         }

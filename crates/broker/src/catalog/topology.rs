@@ -89,14 +89,24 @@ impl Vhost {
 
     /// Removes a queue with its bindings, and exchanges that lived only for these.
     pub(crate) fn remove_queue(&mut self, name: &QueueName, change: &mut Change<'_>) -> Option<Arc<Queue>> {
+        let (queue, sources) = self.remove_queue_alone(name, change)?;
+        self.remove_unused(sources, change);
+        Some(queue)
+    }
+
+    /// Removes one queue; gives it, and the sources of bindings that went with it.
+    pub(crate) fn remove_queue_alone(
+        &mut self,
+        name: &QueueName,
+        change: &mut Change<'_>,
+    ) -> Option<(Arc<Queue>, Vec<ExchangeName>)> {
         if !self.queues.contains_key(name) {
             return None;
         }
         let sources = self.remove_bindings_to(Destination::Queue(name.clone()), change);
         let queue = self.queues.remove(name)?;
         change.events.push(Event::QueueDeleted(queue.clone()));
-        self.remove_unused(sources, change);
-        Some(queue)
+        Some((queue, sources))
     }
 
     /// Removes an exchange with its bindings, and exchanges that lived only for these.
@@ -121,7 +131,11 @@ impl Vhost {
     }
 
     /// Removes one exchange; gives the sources of bindings that went with it.
-    fn remove_exchange_alone(&mut self, name: &ExchangeName, change: &mut Change<'_>) -> Vec<ExchangeName> {
+    pub(crate) fn remove_exchange_alone(
+        &mut self,
+        name: &ExchangeName,
+        change: &mut Change<'_>,
+    ) -> Vec<ExchangeName> {
         let mut sources = self.remove_bindings_to(Destination::Exchange(name.clone()), change);
         sources.retain(|source| source != name);
         let from: Vec<Arc<Binding>> = self.bindings_from(name.as_str()).collect();
@@ -186,7 +200,8 @@ impl Vhost {
         same_ends.then(|| next.0.clone())
     }
 
-    fn target(&self, destination: &Destination) -> Result<Target, AmqpError> {
+    /// What a destination's name means now; 404 when it means nothing.
+    pub(crate) fn target(&self, destination: &Destination) -> Result<Target, AmqpError> {
         match destination {
             Destination::Queue(name) => match self.queues.get(name) {
                 Some(queue) => Ok(Target::Queue(queue.id)),

@@ -6,6 +6,6 @@ mod chunk;
 mod dead_letter;
 mod record;
 
-pub use chunk::{Chunk, ChunkBuilder};
+pub use chunk::{Chunk, ChunkBuilder, Persistence};
 pub use dead_letter::{DeadLetter, DeathReason, dead_letter};
 pub use record::{RECORD_HEAD_BYTES, Record, RecordHead};

@@ -44,6 +44,8 @@ pub struct Delivery<'a> {
     pub index: u64,
     /// How often it came back before.
     pub returns: u32,
+    /// Whether a client may have seen it before.
+    pub redelivered: bool,
     /// The message.
     pub record: Record<'a>,
     /// Where the record's bytes live.
@@ -54,6 +56,7 @@ pub struct Delivery<'a> {
 pub struct Deliveries<'a> {
     tail: &'a Tail,
     returns: &'a BTreeMap<u64, u32>,
+    seen_below: u64,
     ranges: &'a [Range],
 }
 
@@ -71,23 +74,24 @@ impl<'a> Deliveries<'a> {
         first.into_iter()
     }
 
-    /// Walks the messages in order until `take` says no.
+    /// Walks the messages in order until `take` says no or one is not in memory.
     #[inline]
     pub fn walk(&self, mut take: impl FnMut(Delivery<'a>) -> bool) {
         for &(start, end) in self.ranges {
             let mut index = start;
             while index < end {
-                let Some(segment) = self.tail.segment(index) else { break };
-                let Some(chunk) = segment.chunk() else { break };
+                let Some(segment) = self.tail.segment(index) else { return };
+                let Some(chunk) = &segment.chunk else { return };
                 let stop = end.min(segment.range().1);
                 while index < stop {
-                    let Some(record) = segment.record(index) else { break };
+                    let Some(record) = segment.record(index) else { return };
                     let returns = if self.returns.is_empty() {
                         0
                     } else {
                         self.returns.get(&index).copied().unwrap_or(0)
                     };
-                    if !take(Delivery { index, returns, record, chunk }) {
+                    let redelivered = returns > 0 || index < self.seen_below;
+                    if !take(Delivery { index, returns, redelivered, record, chunk }) {
                         return;
                     }
                     index += 1;
@@ -141,7 +145,7 @@ impl QueueMachine {
 
     /// The messages of `ranges`.
     pub fn deliveries<'a>(&'a self, ranges: &'a [Range]) -> Deliveries<'a> {
-        Deliveries { tail: &self.tail, returns: &self.state.returns, ranges }
+        Deliveries { tail: &self.tail, returns: &self.state.returns, seen_below: self.seen_below, ranges }
     }
 
     /// The consumer took the first `count` messages of its offer, `bytes` of bodies; `blocked` when its
@@ -150,8 +154,9 @@ impl QueueMachine {
         let taken = first_of(&offer.ranges, count.into());
         for range in &taken {
             self.ready.remove(*range);
+            self.handed = self.handed.max(range.1);
         }
-        self.ready_bytes -= bytes.min(self.ready_bytes);
+        self.take_ready_bytes(bytes);
         let redelivered = self.count_returned(&taken);
         self.totals.redeliver += redelivered;
         if let Some(consumer) = self.consumers.get_mut(offer.consumer) {
@@ -190,8 +195,9 @@ impl QueueMachine {
     pub fn got(&mut self, offer: &Offer, bytes: u64, no_ack: bool) {
         for range in &offer.ranges {
             self.ready.remove(*range);
+            self.handed = self.handed.max(range.1);
         }
-        self.ready_bytes -= bytes.min(self.ready_bytes);
+        self.take_ready_bytes(bytes);
         self.totals.redeliver += self.count_returned(&offer.ranges);
         if no_ack {
             self.totals.get_no_ack += 1;

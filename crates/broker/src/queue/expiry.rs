@@ -17,7 +17,7 @@ impl QueueMachine {
         let own = self.deadlines.first().map(|(at, _)| *at);
         let common = self.state.config.message_ttl_ms.and_then(|ttl| {
             let oldest = self.ready.oldest()?;
-            Some(self.tail.segment(oldest)?.added_at_ms.saturating_add(ttl))
+            Some(self.tail.segment(oldest)?.arrived_ms(oldest).saturating_add(ttl))
         });
         let idle = self.idle_deadline_ms();
         [own, common, idle].into_iter().flatten().min()
@@ -43,9 +43,9 @@ impl QueueMachine {
         let common = self.state.config.message_ttl_ms;
         for index in range.0..range.1 {
             let Some(segment) = self.tail.segment(index) else { continue };
-            let Some(own) = segment.head(index).and_then(|head| head.ttl_ms) else { continue };
+            let (Some(own), _) = segment.traits_of(index) else { continue };
             if common.is_none_or(|common| own < common) {
-                self.deadlines.insert((segment.added_at_ms.saturating_add(own), index));
+                self.deadlines.insert((segment.arrived_ms(index).saturating_add(own), index));
             }
         }
     }
@@ -72,11 +72,12 @@ impl QueueMachine {
         over.sort_unstable();
         self.discard(over, DeathReason::Expired, now_ms);
         let Some(ttl) = self.state.config.message_ttl_ms else { return };
+        let Some(until_ms) = now_ms.checked_sub(ttl) else { return };
         let over: Vec<Range> = self
             .tail
             .segments()
-            .take_while(|segment| segment.added_at_ms.saturating_add(ttl) <= now_ms)
-            .flat_map(|segment| self.ready.within(segment.range()))
+            .take_while(|segment| segment.added_at_ms <= until_ms)
+            .flat_map(|segment| self.ready.within((segment.first, segment.arrived_until(until_ms))))
             .collect();
         self.discard(over, DeathReason::Expired, now_ms);
     }

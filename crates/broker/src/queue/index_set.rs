@@ -53,6 +53,28 @@ impl IndexSet {
             .map(move |(first, last)| ((*first).max(start), (*last).min(end)))
     }
 
+    /// Parts of `start..end` that are not in the set.
+    pub fn gaps(&self, (start, end): Range) -> impl Iterator<Item = Range> + '_ {
+        let mut inside = self.within((start, end));
+        let mut at = start;
+        std::iter::from_fn(move || {
+            while at < end {
+                let (next, behind) = inside.next().unwrap_or((end, end));
+                let gap = (at, next);
+                at = behind;
+                if gap.0 < gap.1 {
+                    return Some(gap);
+                }
+            }
+            None
+        })
+    }
+
+    /// How many of `start..end` are in the set.
+    pub fn count_within(&self, range: Range) -> u64 {
+        self.within(range).map(|(start, end)| end - start).sum()
+    }
+
     /// Adds `start..end`.
     pub fn insert(&mut self, (mut start, mut end): Range) {
         if start >= end {
@@ -144,6 +166,9 @@ mod tests {
                 prop_assert!(gaps, "ranges touch");
                 let inside: Vec<u64> = ours.within((10, 30)).flat_map(|(a, b)| a..b).collect();
                 prop_assert_eq!(inside, plain.range(10..30).copied().collect::<Vec<_>>());
+                let outside: Vec<u64> = ours.gaps((10, 30)).flat_map(|(a, b)| a..b).collect();
+                prop_assert_eq!(outside, (10..30).filter(|index| !plain.contains(index)).collect::<Vec<_>>());
+                prop_assert_eq!(ours.count_within((10, 30)), plain.range(10..30).count() as u64);
             }
         }
     }

@@ -6,6 +6,7 @@
 use super::config::QueueConfig;
 use super::index_set::{IndexSet, Range};
 use super::picks::Picks;
+use super::stored_entry::StoredEntry;
 use crate::message::{Chunk, DeathReason};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub enum LogCommand {
     Purge(Vec<Range>),
     /// The queue's settings changed.
     Configure(Box<QueueConfig>),
+    /// Messages' bytes are in a block.
+    Moved(Box<StoredEntry>),
 }
 
 /// What the log says of a queue.
@@ -77,6 +80,7 @@ impl LogState {
                 }
             }
             LogCommand::Configure(config) => self.config = (**config).clone(),
+            LogCommand::Moved(_) => {}
         }
     }
 

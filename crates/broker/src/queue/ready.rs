@@ -51,6 +51,11 @@ impl Ready {
         parts
     }
 
+    /// How many of `range` are ready.
+    pub(super) fn count_within(&self, range: Range) -> u64 {
+        self.levels().map(|set| set.count_within(range)).sum()
+    }
+
     pub(super) fn contains(&self, index: u64) -> bool {
         self.levels().any(|set| set.contains(index))
     }

@@ -1,94 +1,77 @@
-//! The tail of a queue's log in memory: where each live message's bytes are.
+//! Where each live message's bytes are: the segments of a queue in log order.
 //!
 //! Invariant: segments ascend and do not overlap; every live message is in exactly one of them. A
-//! segment whose messages are all settled holds no chunk, and a chunk of which a queue needs only a
-//! small part is copied out, so that a message in flight does not pin many times its size.
+//! segment whose messages are all settled holds no chunk and its block is given back, and a chunk of
+//! which a queue needs only a small part is copied out, so that a message in flight does not pin many
+//! times its size.
 
 use super::index_set::{IndexSet, Range};
 use super::picks::Picks;
-use crate::message::{Chunk, ChunkBuilder, Record, RecordHead};
-use std::collections::VecDeque;
+use super::place::Place;
+use super::segment::Segment;
+use super::stored::BlockAt;
+use crate::message::Chunk;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-/// Chunks smaller than this are not worth copying out of.
-const COPY_OUT_MIN_BYTES: usize = 4 * 1024;
 /// Settled segments that may stand in the list before it is tidied.
 const DEAD_SEGMENTS_MAX: usize = 64;
-
-#[derive(Debug)]
-enum Place {
-    /// The message at `first + n` is pick n.
-    Picks(Picks),
-    /// Offset from `first` and ordinal of each message that was left when the chunk was copied out.
-    Left(Vec<(u32, u32)>),
-}
-
-#[derive(Debug)]
-pub(super) struct Segment {
-    first: u64,
-    count: u32,
-    live: u32,
-    chunk: Option<Arc<Chunk>>,
-    place: Place,
-    pub(super) added_at_ms: u64,
-}
-
-impl Segment {
-    pub(super) fn range(&self) -> Range {
-        (self.first, self.first + u64::from(self.count))
-    }
-
-    #[inline]
-    fn ordinal(&self, index: u64) -> Option<u32> {
-        let offset = (index - self.first) as u32;
-        match &self.place {
-            Place::Picks(picks) => Some(picks.ordinal(offset)),
-            Place::Left(left) => {
-                left.binary_search_by_key(&offset, |(at, _)| *at).ok().map(|found| left[found].1)
-            }
-        }
-    }
-
-    /// The record of `index`, which lies in this segment; None when it was settled.
-    #[inline]
-    pub(super) fn record(&self, index: u64) -> Option<Record<'_>> {
-        let chunk = self.chunk.as_ref()?;
-        self.ordinal(index).map(|ordinal| chunk.record(ordinal))
-    }
-
-    #[inline]
-    pub(super) fn head(&self, index: u64) -> Option<RecordHead> {
-        let chunk = self.chunk.as_ref()?;
-        self.ordinal(index).map(|ordinal| chunk.head(ordinal))
-    }
-
-    pub(super) fn chunk(&self) -> Option<&Arc<Chunk>> {
-        self.chunk.as_ref()
-    }
-}
 
 /// All segments of one queue.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
-    segments: VecDeque<Segment>,
+    pub(super) segments: VecDeque<Segment>,
     dead: usize,
+    /// Bytes of memory that the segments are counted with.
+    resident: u64,
+    /// First indexes of stored segments whose bytes are in memory too.
+    pub(super) loaded: BTreeSet<u64>,
+    /// Stored segments with live messages.
+    pub(super) stored: usize,
+    /// Sums of bodies may be estimates: some were in blocks.
+    pub(super) estimates: bool,
+    /// Blocks that nobody needs any more.
+    freed: Vec<BlockAt>,
 }
 
 impl Tail {
+    /// Takes segments that ascend and have live messages.
+    pub(super) fn of(segments: VecDeque<Segment>) -> Tail {
+        Tail {
+            estimates: segments.iter().any(|segment| segment.stored.is_some()),
+            resident: segments.iter().map(Segment::resident).sum(),
+            stored: segments.iter().filter(|segment| segment.stored.is_some()).count(),
+            segments,
+            ..Tail::default()
+        }
+    }
+
     pub(super) fn append(&mut self, first: u64, chunk: Arc<Chunk>, picks: Picks, at_ms: u64) {
-        let count = picks.len();
-        self.segments.push_back(Segment {
-            first,
-            count,
-            live: count,
-            chunk: Some(chunk),
-            place: Place::Picks(picks),
-            added_at_ms: at_ms,
-        });
+        let segment = Segment::arrived(first, chunk, picks, at_ms);
+        self.resident += segment.resident();
+        self.segments.push_back(segment);
+    }
+
+    /// Bytes of memory in use.
+    pub(super) fn resident(&self) -> u64 {
+        self.resident
+    }
+
+    /// Blocks given back since the last call.
+    pub(super) fn take_freed(&mut self) -> Vec<BlockAt> {
+        std::mem::take(&mut self.freed)
+    }
+
+    pub(super) fn free(&mut self, at: BlockAt) {
+        self.freed.push(at);
+    }
+
+    pub(super) fn grow(&mut self, bytes: i64) {
+        self.resident = self.resident.saturating_add_signed(bytes);
     }
 
     #[inline]
-    fn position(&self, index: u64) -> usize {
+    pub(super) fn position(&self, index: u64) -> usize {
         self.segments.partition_point(|segment| segment.range().1 <= index)
     }
 
@@ -102,22 +85,26 @@ impl Tail {
         (segment.first <= index && segment.live > 0).then_some(segment)
     }
 
+    /// The segment that begins with `first`, and where it stands.
+    pub(super) fn beginning_with(&mut self, first: u64) -> Option<(usize, &mut Segment)> {
+        let at = self.position(first);
+        let segment = self.segments.get_mut(at)?;
+        (segment.first == first).then_some((at, segment))
+    }
+
     /// Segments from the oldest on.
     pub(super) fn segments(&self) -> impl Iterator<Item = &Segment> {
         self.segments.iter()
     }
 
-    /// Body bytes of the messages in `range`.
+    /// Body bytes of the live messages in `range`.
     pub(super) fn body_bytes(&self, (start, end): Range) -> u64 {
         let mut bytes = 0;
         let mut index = start;
         while index < end {
             let Some(segment) = self.segment(index) else { return bytes };
             let stop = end.min(segment.range().1);
-            bytes += (index..stop)
-                .filter_map(|index| segment.head(index))
-                .map(|head| u64::from(head.body_bytes))
-                .sum::<u64>();
+            bytes += segment.body_bytes((index, stop));
             index = stop;
         }
         bytes
@@ -134,61 +121,117 @@ impl Tail {
             if first >= end {
                 break;
             }
-            let settled = (end.min(last) - start.max(first)) as u32;
-            segment.live = segment.live.saturating_sub(settled);
+            segment.settle((start.max(first), end.min(last)));
             if segment.live == 0 {
-                segment.chunk = None;
-                segment.place = Place::Left(Vec::new());
-                self.dead += 1;
+                self.end(at);
             } else if segment.live < segment.count / 4 {
-                copy_out(segment, live);
+                let grown = segment.copy_out(live);
+                self.grow(grown);
             }
             at += 1;
         }
         self.tidy();
     }
 
+    /// Nothing of the segment is left.
+    fn end(&mut self, at: usize) {
+        let Some(segment) = self.segments.get_mut(at) else { return };
+        let grown = segment.set_chunk(None);
+        segment.place = Place::Runs(Vec::new());
+        let first = segment.first;
+        if let Some(stored) = segment.stored.take() {
+            self.freed.push(stored.at);
+            self.stored -= 1;
+            self.loaded.remove(&first);
+        }
+        self.grow(grown);
+        self.dead += 1;
+    }
+
     fn tidy(&mut self) {
         while self.segments.front().is_some_and(|front| front.live == 0) {
-            self.segments.pop_front();
+            if let Some(gone) = self.segments.pop_front() {
+                self.resident = self.resident.saturating_sub(gone.resident());
+            }
             self.dead -= 1;
         }
         if self.dead > DEAD_SEGMENTS_MAX && self.dead * 2 > self.segments.len() {
-            self.segments.retain(|segment| segment.live > 0);
+            let mut gone = 0;
+            self.segments.retain(|segment| {
+                gone += if segment.live == 0 { segment.resident() } else { 0 };
+                segment.live > 0
+            });
+            self.resident = self.resident.saturating_sub(gone);
             self.dead = 0;
+        }
+    }
+
+    /// Puts one segment in the place of those that lie within its range; gives these.
+    pub(super) fn replace(&mut self, segment: Segment) -> Vec<Segment> {
+        let (start, end) = segment.range();
+        let from = self.segments.partition_point(|old| old.first < start);
+        let to = self.segments.partition_point(|old| old.first < end);
+        let old: Vec<Segment> = self.segments.drain(from..to).collect();
+        for gone in &old {
+            self.resident = self.resident.saturating_sub(gone.resident());
+            self.dead -= usize::from(gone.live == 0);
+            self.stored -= usize::from(gone.stored.is_some());
+            self.loaded.remove(&gone.first);
+        }
+        self.resident += segment.resident();
+        self.stored += usize::from(segment.stored.is_some());
+        self.estimates |= segment.stored.is_some();
+        self.segments.insert(from, segment);
+        old
+    }
+
+    /// What was appended since index `from` stands at `position` in the log.
+    pub(super) fn note_position(&mut self, from: u64, position: u64) {
+        for segment in self.segments.iter_mut().rev() {
+            if segment.first < from {
+                break;
+            }
+            segment.position = position;
         }
     }
 
     /// Copies what came since index `from` and is still here out of chunks that are mostly others'.
     pub(super) fn settle_down(&mut self, from: u64, live: &IndexSet) {
+        let mut grown = 0;
         for segment in self.segments.iter_mut().rev() {
             if segment.first < from {
                 break;
             }
             let Some(chunk) = &segment.chunk else { continue };
             if segment.live < chunk.len() / 4 {
-                copy_out(segment, live);
+                grown += segment.copy_out(live);
             }
         }
+        self.grow(grown);
     }
-}
 
-/// Gives a segment a chunk of its own with just its live messages.
-fn copy_out(segment: &mut Segment, live: &IndexSet) {
-    let Some(chunk) = &segment.chunk else { return };
-    if chunk.data_bytes() < COPY_OUT_MIN_BYTES || (chunk.len() as u64) < 2 * u64::from(segment.live) {
-        return;
-    }
-    let mut builder = ChunkBuilder::default();
-    let mut left = Vec::with_capacity(segment.live as usize);
-    for (start, end) in live.within(segment.range()) {
-        for index in start..end {
-            let Some(record) = segment.record(index) else { continue };
-            let route: Arc<[u8]> = Arc::from(record.route);
-            let ordinal = builder.push(record.head, &route, record.properties, record.body);
-            left.push(((index - segment.first) as u32, ordinal));
+    /// Checks that counts and segments agree.
+    ///
+    /// # Panics
+    /// When they do not: a programmer's error.
+    pub(super) fn validate(&self, live: &IndexSet) {
+        let sum: u64 = self.segments.iter().map(Segment::resident).sum();
+        assert_eq!(self.resident, sum, "resident bytes");
+        let mut end = 0;
+        for segment in &self.segments {
+            assert!(segment.first >= end, "segments overlap");
+            end = segment.range().1;
+            let count = live.count_within(segment.range());
+            assert_eq!(u64::from(segment.live), count, "live messages of {:?}", segment.range());
+            let loaded = segment.stored.is_some() && segment.chunk.is_some();
+            assert_eq!(loaded, self.loaded.contains(&segment.first), "loaded {:?}", segment.range());
         }
+        let stored = self.segments.iter().filter(|segment| segment.stored.is_some()).count();
+        assert_eq!(self.stored, stored, "stored segments");
+        assert_eq!(
+            self.dead,
+            self.segments.iter().filter(|segment| segment.live == 0).count(),
+            "dead segments"
+        );
     }
-    segment.chunk = Some(Arc::new(builder.finish()));
-    segment.place = Place::Left(left);
 }

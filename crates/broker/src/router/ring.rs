@@ -7,7 +7,7 @@ use super::target::Target;
 use imbl::OrdMap;
 
 /// A weight above this counts as this.
-const WEIGHT_MAX: u64 = u32::MAX as u64;
+pub(crate) const WEIGHT_MAX: u64 = u32::MAX as u64;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HashRing {
@@ -38,6 +38,11 @@ impl HashRing {
     /// The weight `target` has.
     pub(crate) fn weight(&self, target: &Target) -> Option<u64> {
         self.places.get(target).map(|place| place.weight)
+    }
+
+    /// The first bucket and the weight that `target` has.
+    pub(crate) fn place(&self, target: &Target) -> Option<(u64, u64)> {
+        self.places.get(target).map(|place| (place.start, place.weight))
     }
 
     pub(crate) fn remove(&mut self, target: &Target) {

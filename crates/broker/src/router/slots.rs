@@ -28,6 +28,11 @@ impl Slots {
         }
     }
 
+    /// The bindings in the order of their slots.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &BySource> {
+        self.list.iter().map(|(row, _)| row)
+    }
+
     /// The target that `number` falls on.
     pub(crate) fn pick(&self, number: u64) -> Option<&Target> {
         let count = self.list.len() as u64;

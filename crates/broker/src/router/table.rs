@@ -4,7 +4,7 @@
 //! so changing one binding costs a few nodes however many there are.
 
 use super::headers::{self, HeaderView};
-use super::ring::HashRing;
+use super::ring::{HashRing, WEIGHT_MAX};
 use super::slots::Slots;
 use super::target::{Target, Targets};
 use super::topic::TopicTrie;
@@ -124,8 +124,8 @@ impl Table {
     }
 }
 
-/// The weight that the key of a binding to a consistent-hash exchange stands for.
-fn weight(key: &RoutingKey) -> Result<u64, AmqpError> {
+/// The weight that the key of a binding to a consistent-hash exchange stands for, at most the largest one.
+pub(crate) fn weight(key: &RoutingKey) -> Result<u64, AmqpError> {
     let number: i64 = key.to_text().parse().map_err(|_| {
         AmqpError::precondition_failed(format!(
             "The binding key must be an integer: {}",
@@ -135,5 +135,6 @@ fn weight(key: &RoutingKey) -> Result<u64, AmqpError> {
     u64::try_from(number)
         .ok()
         .filter(|&weight| weight > 0)
+        .map(|weight| weight.min(WEIGHT_MAX))
         .ok_or_else(|| AmqpError::precondition_failed("The binding key must be greater than 0"))
 }

@@ -30,8 +30,15 @@ fn any_message() -> impl Strategy<Value = Message> {
     let priority = prop_oneof![3 => Just(0u8), 1 => 0u8..8];
     let ttl_ms = prop_oneof![3 => Just(None), 1 => (0u64..50).prop_map(Some)];
     let bytes = prop_oneof![0usize..20, 0usize..3000];
-    (priority, ttl_ms, bytes, prop::bool::weighted(0.7))
-        .prop_map(|(priority, ttl_ms, bytes, picked)| Message { priority, ttl_ms, bytes, picked })
+    (priority, ttl_ms, bytes, prop::bool::weighted(0.7), prop::bool::weighted(0.8)).prop_map(
+        |(priority, ttl_ms, bytes, picked, persistent)| Message {
+            priority,
+            ttl_ms,
+            bytes,
+            picked,
+            persistent,
+        },
+    )
 }
 
 fn any_appetite() -> impl Strategy<Value = Appetite> {
@@ -76,5 +83,28 @@ pub fn any_step() -> impl Strategy<Value = Step> {
         1 => any_config().prop_map(|config| Step::Configure(Box::new(config))),
         3 => (0usize..20).prop_map(Step::DeadLetter),
         2 => Just(Step::SettleDown),
+    ]
+}
+
+/// Settings under which the sums of bodies, which are estimates while blocks are on disk, decide nothing.
+pub fn any_config_without_bytes() -> impl Strategy<Value = QueueConfig> {
+    any_config().prop_map(|config| QueueConfig { max_length_bytes: None, ..config })
+}
+
+/// Steps of a queue whose bodies leave memory and whose node restarts.
+pub fn any_durable_step() -> impl Strategy<Value = Step> {
+    let plain = any_step().prop_map(|step| match step {
+        Step::Configure(config) => {
+            Step::Configure(Box::new(QueueConfig { max_length_bytes: None, ..*config }))
+        }
+        other => other,
+    });
+    prop_oneof![
+        40 => plain,
+        6 => (0u64..4000).prop_map(Step::PageOut),
+        6 => Just(Step::Written),
+        2 => Just(Step::GiveUp),
+        2 => Just(Step::Checkpoint),
+        2 => Just(Step::Restart),
     ]
 }

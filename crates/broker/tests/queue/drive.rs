@@ -1,6 +1,7 @@
 //! Does each step to the machine and to the model, and compares them.
 
 use super::compare;
+use super::disk::Disk;
 use super::model::{Model, Place, body};
 use super::step::{Answer, Appetite, Message, Step};
 use broker::message::{ChunkBuilder, RecordHead};
@@ -19,6 +20,8 @@ pub struct Pair {
     replayed: LogState,
     serial: u32,
     consumers: u64,
+    /// Where bodies are that left memory, and the log on disk.
+    disk: Disk,
     /// What each consumer got first and in which order, while nobody left a part of an offer.
     last_new: BTreeMap<(ConsumerId, u8), u64>,
 }
@@ -49,12 +52,17 @@ impl Pair {
             model: Model { config, ..Model::default() },
             serial: 0,
             consumers: 0,
+            disk: Disk::default(),
             last_new: BTreeMap::new(),
         }
     }
 
     pub fn step(&mut self, step: &Step) {
         let now_ms = self.model.now_ms;
+        // Those that look at records find them in memory, as the engine sees to.
+        if matches!(step, Step::Deliver(_) | Step::Get { .. } | Step::DeadLetter(_)) {
+            self.disk.load_all(&mut self.machine);
+        }
         match step {
             Step::Enqueue(messages) => self.enqueue(messages),
             Step::AddConsumer { priority, no_ack, exclusive, prefetch } => {
@@ -97,9 +105,16 @@ impl Pair {
             }
             Step::DeadLetter(count) => self.dead_letter(*count),
             Step::SettleDown => self.machine.settle_down(self.model.next.saturating_sub(20)),
+            Step::PageOut(keep) => self.disk.page_out(&mut self.machine, *keep),
+            Step::Written => self.disk.written(&mut self.machine),
+            Step::GiveUp => self.disk.give_up(&mut self.machine),
+            Step::Checkpoint => self.disk.checkpoint(&mut self.machine, now_ms),
+            Step::Restart => self.restart(),
         }
-        self.machine.take_log().iter().for_each(|command| self.replayed.apply(command));
-        compare::same(&self.machine, &self.model, &self.replayed);
+        let commands = self.machine.take_log();
+        commands.iter().for_each(|command| self.replayed.apply(command));
+        self.disk.append(&mut self.machine, &commands);
+        compare::same(&self.machine, &self.model, &self.replayed, self.disk.is_used());
     }
 
     /// As a turn of a queue does it: what fits comes in, the rest is refused.
@@ -109,8 +124,12 @@ impl Pair {
         let (mut picks, mut picked) = (Picks::Span(0, 0), Vec::new());
         for message in messages {
             self.serial += 1;
-            let head =
-                RecordHead { ttl_ms: message.ttl_ms, priority: message.priority, ..Default::default() };
+            let head = RecordHead {
+                ttl_ms: message.ttl_ms,
+                priority: message.priority,
+                persistent: message.persistent,
+                ..Default::default()
+            };
             let ordinal = builder.push(head, &route, &[0, 0], &body(self.serial, message.bytes));
             if message.picked {
                 picks.push(ordinal);
@@ -286,6 +305,19 @@ impl Pair {
         self.model.expire();
         let next = self.machine.next_deadline_ms();
         assert!(next.is_none_or(|at| at > until_ms), "a deadline that is over stays");
+    }
+
+    /// The machine is made from its log: what was held is ready, what is transient is gone.
+    fn restart(&mut self) {
+        let now_ms = self.model.now_ms;
+        let (machine, lost) = self.disk.recover().finish(self.model.config.clone(), now_ms);
+        assert_eq!(lost, 0, "messages without bytes");
+        let before = self.machine.state().next;
+        self.machine = machine;
+        self.model.restart(self.machine.state().next);
+        assert!(self.machine.state().next <= before);
+        self.replayed = self.machine.state().clone();
+        self.last_new.clear();
     }
 
     fn dead_letter(&mut self, count: usize) {

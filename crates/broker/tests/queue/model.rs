@@ -160,6 +160,22 @@ impl Model {
         }
     }
 
+    /// The node stopped and started again.
+    pub fn restart(&mut self, next: u64) {
+        self.consumers.clear();
+        self.active = None;
+        self.totals = QueueTotals::default();
+        self.messages.retain(|_, known| known.message.persistent);
+        assert!(self.messages.keys().all(|index| *index < next));
+        self.next = next;
+        let max = self.config.max_priority;
+        for known in self.messages.values_mut() {
+            if let Place::Held(_) | Place::Ready(_) = known.place {
+                known.place = Place::Ready(max.map_or(0, |max| known.message.priority.min(max)));
+            }
+        }
+    }
+
     fn leave_holder(&mut self, index: u64) {
         if let Place::Held(holder) = self.messages[&index].place
             && let Some(consumer) = self.consumers.iter_mut().find(|consumer| consumer.id == holder)

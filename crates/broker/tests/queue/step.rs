@@ -10,6 +10,8 @@ pub struct Message {
     pub bytes: usize,
     /// Whether this queue gets it; the others of its chunk go elsewhere.
     pub picked: bool,
+    /// Whether it is to survive a restart.
+    pub persistent: bool,
 }
 
 /// What a connection takes of an offer.
@@ -66,4 +68,14 @@ pub enum Step {
     Configure(Box<QueueConfig>),
     DeadLetter(usize),
     SettleDown,
+    /// Bodies are to leave memory, but for so many bytes at the head.
+    PageOut(u64),
+    /// The first of the blocks that are being written is there.
+    Written,
+    /// Blocks that are mostly dead are given up.
+    GiveUp,
+    /// The log forgets all but what a snapshot needs.
+    Checkpoint,
+    /// The node stops and starts again.
+    Restart,
 }

@@ -1,8 +1,9 @@
 //! What can be asked of a queue.
 
+use super::paging::BlockRead;
 use crate::outlet::Outlet;
 use broker::message::Chunk;
-use broker::queue::{Consumer, ConsumerError, Picks, QueueConfig, Range};
+use broker::queue::{BlockAt, Consumer, ConsumerError, PageJob, Picks, QueueConfig, Range};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use types::{AmqpError, ConsumerId};
@@ -106,6 +107,22 @@ pub enum QueueCommand {
     Tick,
     /// The log has committed up to a position.
     Committed(u64),
+    /// A barrier: answered when all that was posted before is committed.
+    CommitFence(oneshot::Sender<()>),
+    /// Dead letters have arrived where they should.
+    DeadLettered(Vec<u64>),
+    /// Messages' bytes are in a block, or could not be written.
+    Paged(Arc<PageJob>, std::io::Result<BlockAt>),
+    /// The block of the segment that begins with an index was read, or cannot be.
+    Loaded(u64, BlockAt, BlockRead),
+    /// The log wants to forget everything up to a position.
+    Checkpoint(u64),
+    /// Blocks that sit in files which are mostly free.
+    Relocate(Vec<BlockAt>),
+    /// Memory is short.
+    PageOut,
+    /// A look at blocks that are mostly dead.
+    Housekeep,
 }
 
 impl QueueCommand {

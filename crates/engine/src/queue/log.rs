@@ -5,15 +5,30 @@
 //! any more.
 
 use broker::catalog;
-use broker::queue::LogCommand;
+use broker::queue::{Encoded, LogCommand};
 
 /// When what was appended counts as committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Commit {
     /// At once.
     Now,
-    /// When the log reports this position or a later one.
-    At(u64),
+    /// When the log reports the last position or a later one.
+    At {
+        /// Position of the first record of the turn.
+        first: u64,
+        /// Position of the last one.
+        last: u64,
+    },
+}
+
+/// What a turn did to its queue.
+pub struct Turn<'a> {
+    /// As the machine did it.
+    pub commands: &'a [LogCommand],
+    /// As a log on disk keeps it.
+    pub records: Vec<Encoded>,
+    /// Somebody waits for the commit.
+    pub urgent: bool,
 }
 
 /// Where a queue's commands go.
@@ -21,13 +36,34 @@ pub trait QueueLog: Send {
     /// Whether it wants commands at all; the machine then records them.
     fn keeps_commands(&self) -> bool;
 
-    /// Takes the commands of one turn.
-    fn append(&mut self, commands: Vec<LogCommand>) -> Commit;
+    /// Takes what one turn did.
+    fn append(&mut self, turn: Turn<'_>) -> Commit;
+
+    /// Somebody waits for what was appended before.
+    fn force(&mut self) -> Commit {
+        Commit::Now
+    }
+
+    /// Takes the queue as a whole; of what came before, records from `needs_from` on are still needed.
+    fn checkpoint(&mut self, _snapshot: Vec<u8>, _needs_from: Option<u64>) {}
+
+    /// The queue is deleted.
+    fn end(&mut self) {}
+
+    /// Runs `action` once all that was appended so far is committed.
+    fn after(&self, action: Box<dyn FnOnce() + Send>) {
+        action();
+    }
+
+    /// Whether so much waits for the disk that publishers have to wait.
+    fn is_backed_up(&self) -> bool {
+        false
+    }
 }
 
 /// Gives each queue its log.
 pub trait QueueLogs: Send + Sync {
-    /// The log of a queue that was just declared.
+    /// The log of a queue that was just declared or found again.
     fn open(&self, row: &catalog::Queue) -> Box<dyn QueueLog>;
 }
 
@@ -50,7 +86,7 @@ impl QueueLog for NullLog {
         false
     }
 
-    fn append(&mut self, _commands: Vec<LogCommand>) -> Commit {
+    fn append(&mut self, _turn: Turn<'_>) -> Commit {
         Commit::Now
     }
 }

@@ -5,12 +5,14 @@
 
 mod command;
 mod log;
+mod paging;
 mod turn;
 
 pub(crate) use turn::{DeadLetterCopy, TurnEnd};
 
 pub use command::{AddConsumer, DeleteConditions, Enqueue, QueueCommand, Ticket};
-pub use log::{Commit, NullLog, NullLogs, QueueLog, QueueLogs};
+pub use log::{Commit, NullLog, NullLogs, QueueLog, QueueLogs, Turn};
+pub use paging::BlockRead;
 
 use crate::clock;
 use crate::outlet::Outlet;
@@ -20,8 +22,8 @@ use broker::queue::{QueueCounts, QueueMachine, QueueTotals};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use tokio::sync::Notify;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use tokio::sync::{Notify, oneshot};
 use types::limits::QUEUE_MAILBOX_MAX_BYTES;
 use types::{ConsumerId, FieldTable, QueueId};
 
@@ -38,6 +40,12 @@ pub struct Queue {
     traced: AtomicBool,
     /// Whether ready messages pile up although consumers read as fast as their sockets allow.
     congested: AtomicBool,
+    /// Whether publishers have to wait for its log or for its bodies to leave memory.
+    backed_up: AtomicBool,
+    /// Memory of its messages.
+    resident_bytes: AtomicU64,
+    /// Whether it has blocks or a checkpoint to look after.
+    keeps_house: AtomicBool,
     room: Notify,
 }
 
@@ -55,8 +63,19 @@ struct QueueState {
     outlets: Vec<ConsumerOutlet>,
     /// Tickets whose messages are appended but not committed.
     uncommitted: VecDeque<(u64, Ticket, Vec<u64>)>,
+    /// Barriers that wait for a commit.
+    fences: VecDeque<(u64, oneshot::Sender<()>)>,
+    /// Gets that wait for the next message to be in memory.
+    gets: VecDeque<WaitingGet>,
+    paging: paging::Paging,
     /// The deadline the timer knows of.
     armed_ms: Option<u64>,
+}
+
+struct WaitingGet {
+    no_ack: bool,
+    outlet: Arc<dyn Outlet>,
+    done: oneshot::Sender<()>,
 }
 
 struct ConsumerOutlet {
@@ -94,10 +113,14 @@ pub struct QueueListing {
 }
 
 impl Queue {
-    /// A queue for a row of the catalog.
+    /// An empty queue for a row of the catalog.
     pub fn new(row: Arc<catalog::Queue>, log: Box<dyn QueueLog>) -> Queue {
-        let now_ms = clock::now_ms();
-        let machine = QueueMachine::new(row.config.clone(), log.keeps_commands(), now_ms);
+        let machine = QueueMachine::new(row.config.clone(), log.keeps_commands(), clock::now_ms());
+        Queue::with(row, log, machine)
+    }
+
+    /// A queue with what its log had.
+    pub(crate) fn with(row: Arc<catalog::Queue>, log: Box<dyn QueueLog>, machine: QueueMachine) -> Queue {
         let armed_ms = None;
         Queue {
             id: row.id,
@@ -110,11 +133,17 @@ impl Queue {
                 log,
                 outlets: Vec::new(),
                 uncommitted: VecDeque::new(),
+                fences: VecDeque::new(),
+                gets: VecDeque::new(),
+                paging: paging::Paging::default(),
                 armed_ms,
             }),
             waiting_bytes: AtomicUsize::new(0),
             gone: AtomicBool::new(false),
             congested: AtomicBool::new(false),
+            backed_up: AtomicBool::new(false),
+            resident_bytes: AtomicU64::new(0),
+            keeps_house: AtomicBool::new(false),
             room: Notify::new(),
         }
     }
@@ -159,9 +188,20 @@ impl Queue {
         self.congested.load(Ordering::Relaxed)
     }
 
-    /// Whether so much waits in the mailbox that publishers have to wait.
+    /// Whether so much waits in the mailbox, for the log or in memory that publishers have to wait.
     pub fn is_full(&self) -> bool {
         self.waiting_bytes.load(Ordering::Relaxed) > QUEUE_MAILBOX_MAX_BYTES
+            || self.backed_up.load(Ordering::Relaxed)
+    }
+
+    /// Memory of its messages, bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        self.resident_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether it has blocks or a checkpoint to look after.
+    pub(crate) fn keeps_house(&self) -> bool {
+        self.keeps_house.load(Ordering::Relaxed)
     }
 
     /// Comes back when a turn has made room in the mailbox or among the ready messages.

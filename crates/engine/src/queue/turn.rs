@@ -5,8 +5,8 @@
 //! at once and cycles cannot deadlock.
 
 use super::command::{AddConsumer, DeleteConditions, Enqueue, QueueCommand, Ticket};
-use super::log::Commit;
-use super::{ConsumerOutlet, Queue, QueueState};
+use super::log::{Commit, Turn};
+use super::{ConsumerOutlet, Queue, QueueState, WaitingGet};
 use crate::clock;
 use crate::drive::touch;
 use crate::node::Broker;
@@ -15,11 +15,9 @@ use broker::message::{Chunk, DeathReason};
 use broker::queue::{Overflow, Picks};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use types::limits::{CONSUMER_BIAS_BYTES, QUEUE_TURN_MAX_BYTES};
+use tokio::sync::oneshot;
+use types::limits::{CONSUMER_BIAS_BYTES, DEAD_LETTER_WINDOW, QUEUE_TURN_MAX_BYTES};
 use types::{AmqpError, ConsumerId};
-
-/// Dead letters published in one turn.
-const DEAD_LETTER_WINDOW: usize = 512;
 
 /// What is left to do when a turn is over.
 pub(crate) enum TurnEnd {
@@ -27,6 +25,19 @@ pub(crate) enum TurnEnd {
     Idle,
     /// It goes on in another turn.
     More,
+}
+
+/// Who waits for what a turn did to be committed.
+#[derive(Default)]
+struct Waiters {
+    tickets: Vec<(Ticket, Vec<u64>)>,
+    fences: Vec<oneshot::Sender<()>>,
+}
+
+impl Waiters {
+    fn is_empty(&self) -> bool {
+        self.tickets.is_empty() && self.fences.is_empty()
+    }
 }
 
 /// What a turn leaves to be done without the queue's lock.
@@ -88,11 +99,11 @@ impl Queue {
     ) -> bool {
         let now_ms = clock::now_ms();
         let from = state.machine.state().next;
-        let mut tickets = Vec::new();
+        let mut waiters = Waiters::default();
         let mut bytes_done = 0;
         for command in commands {
             bytes_done += command.mailbox_bytes();
-            self.perform(state, command, now_ms, &mut tickets, aftermath);
+            self.perform(state, command, now_ms, &mut waiters, broker, aftermath);
         }
         self.waiting_bytes.fetch_sub(bytes_done, Ordering::Relaxed);
         let more = self.deliver(state);
@@ -102,13 +113,12 @@ impl Queue {
             machine.enforce_length(now_ms);
         }
         machine.settle_down(from);
-        let commit = if state.log.keeps_commands() {
-            let commands = state.machine.take_log();
-            state.log.append(commands)
-        } else {
-            Commit::Now
-        };
-        conclude(state, commit, tickets);
+        if !state.gets.is_empty() {
+            self.serve_gets(state, now_ms);
+        }
+        let commit = log_turn(state, from, !waiters.is_empty());
+        conclude(state, commit, waiters);
+        self.page(state, broker);
         self.collect_dead_letters(state, aftermath);
         self.note_congestion(state);
         self.look_ahead(state, broker, now_ms, aftermath);
@@ -120,11 +130,12 @@ impl Queue {
         state: &mut QueueState,
         command: QueueCommand,
         now_ms: u64,
-        tickets: &mut Vec<(Ticket, Vec<u64>)>,
+        waiters: &mut Waiters,
+        broker: &Broker,
         aftermath: &mut Aftermath,
     ) {
         match command {
-            QueueCommand::Enqueue(enqueue) => self.enqueue(state, enqueue, now_ms, tickets),
+            QueueCommand::Enqueue(enqueue) => self.enqueue(state, enqueue, now_ms, &mut waiters.tickets),
             QueueCommand::Settle(consumer, ranges) => {
                 state.machine.settle(consumer, &ranges);
             }
@@ -141,9 +152,8 @@ impl Queue {
             QueueCommand::Get { no_ack, outlet, done } => {
                 // A get sees what was published before it, and what is over is no longer there.
                 state.machine.expire(now_ms);
-                self.get(state, no_ack, &outlet, now_ms);
-                touch(&outlet);
-                let _ = done.send(());
+                state.gets.push_back(WaitingGet { no_ack, outlet, done });
+                self.serve_gets(state, now_ms);
             }
             QueueCommand::Purge(reply) => {
                 let _ = reply.send(state.machine.purge());
@@ -155,10 +165,19 @@ impl Queue {
             QueueCommand::PrepareDelete(conditions, reply) => {
                 let _ = reply.send(self.prepare_delete(state, conditions));
             }
-            QueueCommand::Deleted => self.deleted(state),
+            QueueCommand::Deleted => self.deleted(state, now_ms),
             QueueCommand::Configure(config) => state.machine.configure(*config, now_ms),
             QueueCommand::Tick => state.armed_ms = None,
             QueueCommand::Committed(position) => committed(state, position),
+            QueueCommand::CommitFence(reply) => waiters.fences.push(reply),
+            QueueCommand::DeadLettered(indexes) => state.machine.dead_lettered(indexes.into_iter()),
+            QueueCommand::Paged(job, outcome) => self.paged(state, &job, outcome),
+            QueueCommand::Loaded(first, at, read) => self.loaded(state, first, at, read),
+            QueueCommand::Checkpoint(up_to) => self.checkpoint(state, up_to),
+            QueueCommand::Relocate(blocks) => self.give_up_blocks(state, broker, &blocks),
+            QueueCommand::Housekeep => self.give_up_blocks(state, broker, &[]),
+            // The turn itself looks at memory.
+            QueueCommand::PageOut => {}
         }
     }
 
@@ -226,7 +245,13 @@ impl Queue {
         }
     }
 
-    fn get(self: &Arc<Queue>, state: &mut QueueState, no_ack: bool, outlet: &Arc<dyn Outlet>, now_ms: u64) {
+    pub(super) fn get(
+        self: &Arc<Queue>,
+        state: &mut QueueState,
+        no_ack: bool,
+        outlet: &Arc<dyn Outlet>,
+        now_ms: u64,
+    ) {
         state.machine.touch(now_ms);
         let Some(offer) = state.machine.next_for_get() else {
             state.machine.got_nothing();
@@ -297,29 +322,28 @@ impl Queue {
         Ok(counts.ready)
     }
 
-    fn deleted(&self, state: &mut QueueState) {
+    fn deleted(self: &Arc<Queue>, state: &mut QueueState, now_ms: u64) {
         self.set_gone();
         for consumer in std::mem::take(&mut state.outlets) {
             consumer.outlet.cancelled(consumer.id);
             touch(&consumer.outlet);
         }
         state.machine.clear_consumers();
-        state.machine.purge();
+        state.machine.clear();
+        // The log forgets the queue as a whole; who waited for it does so no more.
+        state.machine.take_log();
+        state.log.end();
+        committed(state, u64::MAX);
+        self.serve_gets(state, now_ms);
     }
 
     fn collect_dead_letters(&self, state: &mut QueueState, aftermath: &mut Aftermath) {
-        let letters = state.machine.dead_letters(DEAD_LETTER_WINDOW);
-        if letters.is_empty() {
-            return;
-        }
-        for (index, reason) in &letters {
-            let Some(record) = state.machine.record(*index) else { continue };
+        for (index, reason) in state.machine.dead_letters(DEAD_LETTER_WINDOW) {
+            let Some(record) = state.machine.record(index) else { continue };
             let mut one = broker::message::ChunkBuilder::default();
             one.push(record.head, &Arc::from(record.route), record.properties, record.body);
-            let chunk = Arc::new(one.finish());
-            aftermath.dead_letters.push(DeadLetterCopy { index: *index, reason: *reason, chunk });
+            aftermath.dead_letters.push(DeadLetterCopy { index, reason, chunk: Arc::new(one.finish()) });
         }
-        state.machine.dead_lettered(letters.into_iter().map(|(index, _)| index));
     }
 
     fn note_congestion(&self, state: &QueueState) {
@@ -359,14 +383,50 @@ fn picks_bytes(chunk: &Chunk, picks: &Picks) -> u64 {
     (0..picks.len()).map(|position| u64::from(chunk.head(picks.ordinal(position)).body_bytes)).sum()
 }
 
+/// Hands what the turn did to the log.
+fn log_turn(state: &mut QueueState, from: u64, urgent: bool) -> Commit {
+    if !state.log.keeps_commands() {
+        return Commit::Now;
+    }
+    let commands = state.machine.take_log();
+    if commands.is_empty() {
+        return Commit::Now;
+    }
+    let records = state.machine.records_of(&commands);
+    let commit = state.log.append(Turn { commands: &commands, records, urgent });
+    if let Commit::At { first, .. } = commit {
+        state.machine.note_position(from, first);
+    }
+    commit
+}
+
 /// Confirms what is committed and keeps the rest waiting.
-fn conclude(state: &mut QueueState, commit: Commit, tickets: Vec<(Ticket, Vec<u64>)>) {
+fn conclude(state: &mut QueueState, commit: Commit, waiters: Waiters) {
+    let Waiters { tickets, fences } = waiters;
+    let commit = match commit {
+        // A barrier also waits for what earlier turns have appended.
+        Commit::Now if !fences.is_empty() => {
+            let forced = state.log.force();
+            tickets.into_iter().for_each(|(ticket, refused)| confirm(ticket, &refused));
+            return fence(state, forced, fences);
+        }
+        commit => commit,
+    };
     match commit {
         Commit::Now => tickets.into_iter().for_each(|(ticket, refused)| confirm(ticket, &refused)),
-        Commit::At(position) => {
-            state
-                .uncommitted
-                .extend(tickets.into_iter().map(|(ticket, refused)| (position, ticket, refused)));
+        Commit::At { last, .. } => {
+            let waiting = tickets.into_iter().map(|(ticket, refused)| (last, ticket, refused));
+            state.uncommitted.extend(waiting);
+            fence(state, commit, fences);
+        }
+    }
+}
+
+fn fence(state: &mut QueueState, commit: Commit, fences: Vec<oneshot::Sender<()>>) {
+    for reply in fences {
+        match commit {
+            Commit::Now => drop(reply.send(())),
+            Commit::At { last, .. } => state.fences.push_back((last, reply)),
         }
     }
 }
@@ -375,6 +435,11 @@ fn committed(state: &mut QueueState, position: u64) {
     while state.uncommitted.front().is_some_and(|(at, ..)| *at <= position) {
         if let Some((_, ticket, refused)) = state.uncommitted.pop_front() {
             confirm(ticket, &refused);
+        }
+    }
+    while state.fences.front().is_some_and(|(at, _)| *at <= position) {
+        if let Some((_, reply)) = state.fences.pop_front() {
+            let _ = reply.send(());
         }
     }
 }

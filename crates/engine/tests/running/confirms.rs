@@ -4,7 +4,7 @@ use crate::client::Client;
 use crate::stage::Stage;
 use broker::catalog;
 use broker::queue::LogCommand;
-use engine::queue::{Commit, QueueLog, QueueLogs};
+use engine::queue::{Commit, QueueLog, QueueLogs, Turn};
 use engine::{Outlet, QueueCommand};
 use std::sync::{Arc, Mutex};
 use types::{ConsumerId, FieldValue};
@@ -20,13 +20,11 @@ impl QueueLog for SlowLog {
         true
     }
 
-    fn append(&mut self, commands: Vec<LogCommand>) -> Commit {
+    fn append(&mut self, turn: Turn<'_>) -> Commit {
         let mut turns = self.turns.lock().unwrap();
-        if commands.is_empty() {
-            return Commit::Now;
-        }
-        turns.push(commands);
-        Commit::At(turns.len() as u64)
+        turns.push(turn.commands.to_vec());
+        let position = turns.len() as u64;
+        Commit::At { first: position, last: position }
     }
 }
 

@@ -47,6 +47,8 @@ impl Stage {
             node_name: "test".to_owned(),
             cluster_name: "test".to_owned(),
             memory_limit_bytes: u64::MAX,
+            paging_limit_bytes: u64::MAX,
+            disk_limit_bytes: 0,
         };
         let broker = Broker::with_logs(config, catalog(), logs);
         tokio::spawn(broker.clone().run_timer());

@@ -67,7 +67,7 @@ fn the_other_lists_have_their_columns() {
 #[test]
 fn queues_are_purged_and_deleted() {
     let server = with_queues();
-    server.broker.publish_internal(&"/".into(), "", b"q1", types_none(), b"m", &[]);
+    server.broker.publish_internal(&"/".into(), "", b"q1", types_none(), b"m");
     assert_eq!(server.out("-s list_queues name messages"), "q1\t1\nq2\t0\n");
     let refused = server.ctl("delete_queue q1 --if-empty");
     assert_eq!(refused.code, 65);

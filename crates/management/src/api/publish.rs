@@ -44,7 +44,7 @@ async fn publish(
     let broker = &caller.api.broker;
     let metrics = broker.metrics();
     metrics.received.add(1);
-    let queues = broker.publish_internal(&vhost.name, exchange, key.as_bytes(), &properties, &payload, &[]);
+    let queues = broker.publish_internal(&vhost.name, exchange, key.as_bytes(), &properties, &payload);
     broker.flush();
     if queues > 0 {
         metrics.routed.add(1);

@@ -67,6 +67,8 @@ impl Server {
             node_name: "leveret@test".to_owned(),
             cluster_name: "leveret@test".to_owned(),
             memory_limit_bytes: 1 << 40,
+            paging_limit_bytes: u64::MAX,
+            disk_limit_bytes: 0,
         };
         let broker = Broker::new(config, first_catalog());
         let runtime =

@@ -22,7 +22,7 @@ impl Channel {
             40 => self.exchange_method(method).await,
             50 => self.queue_method(method).await,
             60 => self.basic_method(method).await,
-            _ => self.other_method(method, publisher),
+            _ => self.other_method(method, publisher).await,
         };
         outcome.map_err(fault)
     }
@@ -129,7 +129,7 @@ impl Channel {
         Ok(())
     }
 
-    fn other_method(&mut self, method: Method, publisher: &mut Publisher) -> Result<(), AmqpError> {
+    async fn other_method(&mut self, method: Method, publisher: &mut Publisher) -> Result<(), AmqpError> {
         match method {
             Method::AccessRequest { .. } => self.reply(Method::AccessRequestOk { ticket: 1 }),
             Method::ConfirmSelect { nowait } => {
@@ -141,7 +141,7 @@ impl Channel {
                 self.reply(Method::TxSelectOk);
             }
             Method::TxCommit => {
-                self.tx_commit(publisher)?;
+                self.tx_commit(publisher).await?;
                 self.reply(Method::TxCommitOk);
             }
             Method::TxRollback => {

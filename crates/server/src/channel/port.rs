@@ -138,6 +138,12 @@ impl ChannelPort {
     }
 
     /// Tells the queues of settled deliveries.
+    /// The queues that settled messages are of.
+    pub(crate) fn queues_of(&self, groups: &[SettledGroup]) -> Vec<Arc<Queue>> {
+        let state = self.state.lock();
+        groups.iter().filter_map(|group| state.queue(group.queue_slot)).collect()
+    }
+
     pub(crate) fn post_groups(
         &self,
         groups: Vec<SettledGroup>,
@@ -177,7 +183,7 @@ impl ChannelPort {
         counted: bool,
     ) {
         let record = &delivery.record;
-        let redelivered = delivery.returns > 0;
+        let redelivered = delivery.redelivered;
         let frame_max = self.port.frame_max();
         let properties = delivered_properties(delivery, counted);
         if record.body.len() <= BODY_COPY_MAX_BYTES {
@@ -350,7 +356,7 @@ impl Outlet for ChannelPort {
         let properties = delivered_properties(&delivery, queue.counts_deliveries());
         let remaining = u32::try_from(remaining).unwrap_or(u32::MAX);
         let frames = out.frames();
-        deliver::put_get_ok(frames, self.number, tag, delivery.returns > 0, record.route, remaining);
+        deliver::put_get_ok(frames, self.number, tag, delivery.redelivered, record.route, remaining);
         deliver::put_content_header(frames, self.number, &properties, record.body.len() as u64);
         if record.body.len() <= BODY_COPY_MAX_BYTES {
             deliver::put_body(frames, self.number, record.body, self.port.frame_max());

@@ -1,16 +1,17 @@
 //! tx: publishes and settlements that take effect together at commit.
 //!
 //! Invariant: before commit nothing of a transaction is seen by anybody; publishes go before
-//! settlements; not atomic across queues, as in RabbitMQ.
+//! settlements; commit-ok leaves when all queues have committed; not atomic across queues, as in RabbitMQ.
 
 use super::port::ChannelPort;
 use super::publish::Incoming;
 use super::settle::{tag_of, unknown_tag};
 use super::{Channel, Mode, Publisher};
 use broker::channel::{Held, group};
-use engine::{Route, record_head};
+use engine::{Queue, QueueCommand, Route, record_head};
 use protocol::deliver::Settle;
 use std::sync::Arc;
+use tokio::sync::oneshot;
 use types::{AmqpError, Properties};
 
 /// What a transaction has gathered.
@@ -84,9 +85,11 @@ impl Channel {
         }
     }
 
-    /// Publishes, then settles. Each queue has its part when this comes back, so commit-ok may leave.
-    pub(crate) fn tx_commit(&mut self, publisher: &mut Publisher) -> Result<(), AmqpError> {
+    /// Publishes, then settles, and comes back when every queue has committed its part, so that
+    /// commit-ok may leave.
+    pub(crate) async fn tx_commit(&mut self, publisher: &mut Publisher) -> Result<(), AmqpError> {
         let transaction = self.transaction()?;
+        let mut queues: Vec<Arc<Queue>> = Vec::new();
         for held in &transaction.publishes {
             let view = Properties::parse(&held.properties).ok();
             let head = view.and_then(|view| record_head(&view).ok()).unwrap_or_default();
@@ -98,12 +101,33 @@ impl Channel {
                 body: &held.body,
             };
             self.publish_routed(publisher, &held.route, head, &incoming);
+            queues.extend(held.route.queues.iter().cloned());
         }
         self.hand_over(publisher);
         for (settle, taken) in transaction.settlements {
-            self.port.post_settlement(settle, group(taken));
+            let groups = group(taken);
+            queues.extend(self.port.queues_of(&groups));
+            self.port.post_settlement(settle, groups);
         }
+        queues.sort_unstable_by_key(|queue| queue.id);
+        queues.dedup_by_key(|queue| queue.id);
+        self.committed(&queues).await;
         Ok(())
+    }
+
+    /// Waits until the queues have committed what was posted to them.
+    async fn committed(&self, queues: &[Arc<Queue>]) {
+        let broker = &self.port.port.broker;
+        let mut answers = Vec::with_capacity(queues.len());
+        for queue in queues {
+            let (reply, answer) = oneshot::channel();
+            broker.post(queue, QueueCommand::CommitFence(reply));
+            answers.push(answer);
+        }
+        for answer in answers {
+            // A queue that is gone has nothing to commit.
+            let _ = answer.await;
+        }
     }
 
     /// Forgets publishes; what was settled in the transaction is held by the client again.

@@ -36,7 +36,10 @@ impl Content {
     }
 
     pub(super) fn write_at(&mut self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
-        let bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
+        for part in parts {
+            bytes.extend_from_slice(part);
+        }
         let change = Change::Write { offset: place(offset)?, bytes };
         change.apply(&mut self.now);
         self.since.push(change);

@@ -1,0 +1,54 @@
+//! Where the messages of a segment are among the records of its chunk.
+//!
+//! Invariant: later messages have higher ordinals, so both ends can be searched by halving.
+
+use super::index_set::Range;
+use super::picks::Picks;
+
+/// Neighbouring messages whose records are neighbours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Of the first message, from the segment's first index.
+    pub offset: u32,
+    /// How many messages.
+    pub count: u32,
+    /// Of the first record.
+    pub ordinal: u32,
+}
+
+/// Which record each message is.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Place {
+    /// The message at `first + n` is pick n.
+    Picks(Picks),
+    /// Runs in order; what is in none of them is gone.
+    Runs(Vec<Run>),
+}
+
+impl Place {
+    /// The ordinal of the message at `offset` from the segment's first.
+    #[inline]
+    pub(super) fn ordinal(&self, offset: u32) -> Option<u32> {
+        match self {
+            Place::Picks(picks) => (offset < picks.len()).then(|| picks.ordinal(offset)),
+            Place::Runs(runs) => {
+                let after = runs.partition_point(|run| run.offset <= offset);
+                let run = runs.get(after.checked_sub(1)?)?;
+                (offset - run.offset < run.count).then(|| run.ordinal + (offset - run.offset))
+            }
+        }
+    }
+
+    /// The runs of `ranges`, which lie at or above `first`, when their records are written one behind the
+    /// other.
+    pub(super) fn packed(first: u64, ranges: &[Range]) -> Vec<Run> {
+        let mut ordinal = 0;
+        let mut runs = Vec::with_capacity(ranges.len());
+        for (start, end) in ranges {
+            let count = (end - start) as u32;
+            runs.push(Run { offset: (start - first) as u32, count, ordinal });
+            ordinal += count;
+        }
+        runs
+    }
+}

@@ -1,0 +1,258 @@
+//! A queue's log on disk: each command as a record, and the queue as a snapshot.
+//!
+//! ```text
+//! record:   version u8 = 1 | kind u8 | fields as below; numbers are varints unless a width is given
+//! enqueue   first | count | at ms | handed | runs              (the chunk is the record's body)
+//! settle    handed | ranges
+//! discard   reason u8 | at ms | ranges
+//! return    ranges
+//! moved     stored
+//! snapshot  next | handed | last ms | ranges of live | returns: index step, count |
+//!           discarding: index step, reason u8 | stored, one behind the other
+//!
+//! ranges:   how many, then each as the step from the last one's end and its length
+//! runs:     how many, then each as the step from the last one's end, its length, ordinal
+//! stored:   file u64 | offset u32 | length u32 | first | count | runs | live bytes |
+//!           marks: ordinal step, ttl + 1 or 0, priority u8 | arrivals: offset step, ms step
+//! ```
+//! Invariant: what is not to survive a crash is not in it: transient messages have no run and are in no
+//! range. Decoding never panics and a record that was not understood is an error, never skipped.
+
+use super::index_set::{IndexSet, Range};
+use super::log_state::{LogCommand, LogState};
+use super::picks::Picks;
+use super::place::Run;
+use super::stored_entry::{StoredEntry, put_ranges, put_runs, ranges, runs, sum, u32_of};
+use crate::codec::{self, DecodeError, Reader};
+use crate::message::{Chunk, DeathReason, Persistence};
+use std::sync::Arc;
+
+const VERSION: u8 = 1;
+const ENQUEUE: u8 = 1;
+const SETTLE: u8 = 2;
+const DISCARD: u8 = 3;
+const RETURN: u8 = 4;
+const MOVED: u8 = 5;
+const SNAPSHOT: u8 = 6;
+
+/// A record read back.
+#[derive(Debug)]
+pub(super) enum Record {
+    Enqueue { first: u64, count: u32, at_ms: u64, handed: u64, runs: Vec<Run> },
+    Settle { handed: u64, ranges: Vec<Range> },
+    Discard(Vec<Range>, DeathReason, u64),
+    Return(Vec<Range>),
+    Moved(StoredEntry),
+    Snapshot(Box<Snapshot>),
+}
+
+/// A queue as a record of its own, which makes earlier records needless but for bytes.
+#[derive(Debug, Default)]
+pub(super) struct Snapshot {
+    pub(super) state: LogState,
+    pub(super) handed: u64,
+    pub(super) last_ms: u64,
+    pub(super) stored: Vec<StoredEntry>,
+}
+
+/// What of a command goes to the log: its record and the chunk that is its body.
+pub type Encoded = (Vec<u8>, Option<Arc<Chunk>>);
+
+/// Encodes a command; None when a crash may forget it. `volatile` are the live transient messages and
+/// `handed` the end of what was ever handed out.
+pub(super) fn encode(command: &LogCommand, volatile: &IndexSet, handed: u64) -> Option<Encoded> {
+    let mut out = vec![VERSION];
+    match command {
+        LogCommand::Enqueue { first, chunk, picks, at_ms } => {
+            return encode_enqueue(*first, chunk, picks, *at_ms, handed);
+        }
+        LogCommand::Settle(ranges) | LogCommand::Purge(ranges) => {
+            let ranges = without(ranges, volatile)?;
+            out.push(SETTLE);
+            codec::put_varint(&mut out, handed);
+            put_ranges(&mut out, &ranges);
+        }
+        LogCommand::Discard(ranges, reason, at_ms) => {
+            let ranges = without(ranges, volatile)?;
+            out.extend([DISCARD, reason_code(*reason)]);
+            codec::put_varint(&mut out, *at_ms);
+            put_ranges(&mut out, &ranges);
+        }
+        LogCommand::Return(ranges) => {
+            let ranges = without(ranges, volatile)?;
+            out.push(RETURN);
+            put_ranges(&mut out, &ranges);
+        }
+        LogCommand::Moved(entry) => {
+            out.push(MOVED);
+            entry.encode(&mut out);
+        }
+        // The catalog has the settings.
+        LogCommand::Configure(_) => return None,
+    }
+    Some((out, None))
+}
+
+/// A chunk goes to the log as it is when most of it is this queue's and persistent; otherwise the
+/// messages are copied out, so that the log does not carry others' bytes.
+fn encode_enqueue(first: u64, chunk: &Arc<Chunk>, picks: &Picks, at_ms: u64, handed: u64) -> Option<Encoded> {
+    let count = picks.len();
+    let mut runs: Vec<Run> = Vec::new();
+    let mut push = |offset: u32, ordinal: u32| match runs.last_mut() {
+        Some(run) if run.offset + run.count == offset && run.ordinal + run.count == ordinal => run.count += 1,
+        _ => runs.push(Run { offset, count: 1, ordinal }),
+    };
+    match (chunk.persistence(), picks) {
+        (Persistence::None, _) => return None,
+        (Persistence::All, Picks::Span(ordinal, count)) => {
+            runs = vec![Run { offset: 0, count: *count, ordinal: *ordinal }];
+        }
+        (persistence, picks) => {
+            let lasts = |ordinal: u32| persistence == Persistence::All || chunk.head(ordinal).persistent;
+            let kept = (0..count).map(|offset| (offset, picks.ordinal(offset)));
+            kept.filter(|(_, ordinal)| lasts(*ordinal)).for_each(|(offset, ordinal)| push(offset, ordinal));
+        }
+    }
+    let kept: u32 = runs.iter().map(|run| run.count).sum();
+    if kept == 0 {
+        return None;
+    }
+    let body = if kept * 2 >= chunk.len() { chunk.clone() } else { Arc::new(copied(chunk, &mut runs)) };
+    let mut out = vec![VERSION, ENQUEUE];
+    for number in [first, count.into(), at_ms, handed] {
+        codec::put_varint(&mut out, number);
+    }
+    put_runs(&mut out, &runs);
+    Some((out, Some(body)))
+}
+
+/// A chunk with just the records of `runs`, which then say where they are in it.
+fn copied(chunk: &Chunk, runs: &mut [Run]) -> Chunk {
+    let mut builder = crate::message::ChunkBuilder::default();
+    for run in runs {
+        let ordinals = run.ordinal..run.ordinal + run.count;
+        run.ordinal = builder.len();
+        for record in ordinals.map(|ordinal| chunk.record(ordinal)) {
+            builder.push(record.head, &Arc::from(record.route), record.properties, record.body);
+        }
+    }
+    builder.finish()
+}
+
+/// Encodes the queue as a snapshot.
+pub(super) fn encode_snapshot(
+    state: &LogState,
+    volatile: &IndexSet,
+    handed: u64,
+    last_ms: u64,
+    stored: impl Iterator<Item = StoredEntry>,
+) -> Vec<u8> {
+    let mut out = vec![VERSION, SNAPSHOT];
+    for number in [state.next, handed, last_ms] {
+        codec::put_varint(&mut out, number);
+    }
+    let live: Vec<Range> = state.live.ranges().flat_map(|range| volatile.gaps(range)).collect();
+    put_ranges(&mut out, &live);
+    let lasting = |index: &u64| !volatile.contains(*index);
+    let returns: Vec<_> = state.returns.iter().filter(|(index, _)| lasting(index)).collect();
+    codec::put_count(&mut out, returns.len());
+    let mut last = 0;
+    for (index, count) in returns {
+        codec::put_varint(&mut out, index - last);
+        codec::put_varint(&mut out, (*count).into());
+        last = *index;
+    }
+    let discarding: Vec<_> = state.discarding.iter().filter(|(index, _)| lasting(index)).collect();
+    codec::put_count(&mut out, discarding.len());
+    let mut last = 0;
+    for (index, reason) in discarding {
+        codec::put_varint(&mut out, index - last);
+        out.push(reason_code(*reason));
+        last = *index;
+    }
+    let stored: Vec<StoredEntry> = stored.collect();
+    codec::put_count(&mut out, stored.len());
+    stored.iter().for_each(|entry| entry.encode(&mut out));
+    out
+}
+
+/// Reads a record.
+pub(super) fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
+    let mut reader = Reader::new(bytes);
+    let version = reader.u8()?;
+    if version != VERSION {
+        return reader.refuse(0, format!("record of version {version}, known is {VERSION}"));
+    }
+    let kind = reader.u8()?;
+    let record = match kind {
+        ENQUEUE => Record::Enqueue {
+            first: reader.varint()?,
+            count: u32_of(&mut reader)?,
+            at_ms: reader.varint()?,
+            handed: reader.varint()?,
+            runs: runs(&mut reader)?,
+        },
+        SETTLE => Record::Settle { handed: reader.varint()?, ranges: ranges(&mut reader)? },
+        DISCARD => {
+            let reason = reason(&mut reader)?;
+            let at_ms = reader.varint()?;
+            Record::Discard(ranges(&mut reader)?, reason, at_ms)
+        }
+        RETURN => Record::Return(ranges(&mut reader)?),
+        MOVED => Record::Moved(StoredEntry::decode(&mut reader)?),
+        SNAPSHOT => Record::Snapshot(Box::new(snapshot(&mut reader)?)),
+        other => return reader.refuse(1, format!("record of unknown kind {other}")),
+    };
+    reader.finish()?;
+    Ok(record)
+}
+
+fn snapshot(reader: &mut Reader<'_>) -> Result<Snapshot, DecodeError> {
+    let mut snapshot = Snapshot::default();
+    snapshot.state.next = reader.varint()?;
+    snapshot.handed = reader.varint()?;
+    snapshot.last_ms = reader.varint()?;
+    ranges(reader)?.into_iter().for_each(|range| snapshot.state.live.insert(range));
+    let mut index = 0;
+    for _ in 0..reader.count(2)? {
+        index = sum(reader, index)?;
+        snapshot.state.returns.insert(index, u32_of(reader)?);
+    }
+    let mut index = 0;
+    for _ in 0..reader.count(2)? {
+        index = sum(reader, index)?;
+        snapshot.state.discarding.insert(index, reason(reader)?);
+    }
+    for _ in 0..reader.count(20)? {
+        snapshot.stored.push(StoredEntry::decode(reader)?);
+    }
+    Ok(snapshot)
+}
+
+/// The parts of `ranges` outside `volatile`; None when there are none.
+fn without(ranges: &[Range], volatile: &IndexSet) -> Option<Vec<Range>> {
+    if volatile.is_empty() {
+        return Some(ranges.to_vec());
+    }
+    let left: Vec<Range> = ranges.iter().flat_map(|range| volatile.gaps(*range)).collect();
+    (!left.is_empty()).then_some(left)
+}
+
+fn reason_code(reason: DeathReason) -> u8 {
+    match reason {
+        DeathReason::Rejected => 0,
+        DeathReason::Expired => 1,
+        DeathReason::MaxLength => 2,
+        DeathReason::DeliveryLimit => 3,
+    }
+}
+
+fn reason(reader: &mut Reader<'_>) -> Result<DeathReason, DecodeError> {
+    Ok(match reader.u8()? {
+        0 => DeathReason::Rejected,
+        1 => DeathReason::Expired,
+        2 => DeathReason::MaxLength,
+        3 => DeathReason::DeliveryLimit,
+        other => return reader.refuse(reader.position() - 1, format!("unknown reason {other}")),
+    })
+}
