@@ -15,6 +15,18 @@ fn keep(target: &str, name: &str, bytes: &[u8]) {
     fs::write(format!("{folder}/{name}"), bytes).expect("the seed can be written");
 }
 
+/// Logs as the storage wrote them, and with their checksums made right by the target.
+fn logs() {
+    for which in ["good", "torn", "flipped", "newer"] {
+        let manifest = env!("CARGO_MANIFEST_DIR");
+        let path = format!("{manifest}/../crates/storage/tests/fixtures/wal-v1-{which}.wal");
+        let file = fs::read(path).expect("the fixture is there");
+        for mend in 0..4 {
+            keep("wal", &format!("{which}-{mend}"), &[&[mend], &file[..1024]].concat());
+        }
+    }
+}
+
 fn table() -> FieldTable {
     let inner: FieldTable = [("k", FieldValue::Void), ("n", FieldValue::I8(-3))].into_iter().collect();
     [
@@ -126,6 +138,7 @@ fn keep_catalog_forms() {
 }
 
 fn main() {
+    logs();
     let mut encoded = Vec::new();
     table().encode(&mut encoded);
     keep("table", "every-type", &encoded);

@@ -77,18 +77,17 @@ impl Ledger {
     /// The last sequence of the next file that should go, if more than `budget` bytes would stay without
     /// asking. The newest file is never asked for.
     pub fn ask(&mut self, budget: u64) -> Option<Sequence> {
-        if self.bytes - self.asked_bytes <= budget || self.asked + 1 >= self.files.len() {
-            return None;
+        while self.bytes - self.asked_bytes > budget && self.asked + 1 < self.files.len() {
+            let file = self.files.get(self.asked)?;
+            self.asked += 1;
+            self.asked_bytes += file.length;
+            // Else it has no entries of its own.
+            if file.last_sequence > self.asked_up_to {
+                self.asked_up_to = file.last_sequence;
+                return Some(file.last_sequence);
+            }
         }
-        let file = self.files.get(self.asked)?;
-        self.asked += 1;
-        self.asked_bytes += file.length;
-        if file.last_sequence == self.asked_up_to {
-            // It has no entries of its own.
-            return self.ask(budget);
-        }
-        self.asked_up_to = file.last_sequence;
-        Some(file.last_sequence)
+        None
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod batch;
 mod config;
+mod current;
 mod entry;
 mod format;
 mod intake;
@@ -19,6 +20,7 @@ mod signal;
 mod sink;
 mod spares;
 mod stats;
+mod stock;
 mod writer;
 
 pub use config::WalConfig;
@@ -100,7 +102,7 @@ impl Wal {
         self.intake.last()
     }
 
-    /// Waits until everything appended so far is durable. Not to be called by the log's own thread,
+    /// Waits until everything appended so far is durable; the sink may hear of it a moment later. Not to be called by the log's own thread,
     /// that is by a sink or an action.
     ///
     /// # Errors

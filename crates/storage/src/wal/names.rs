@@ -2,6 +2,7 @@
 //!
 //! Invariant: a name that `of` gives is the name it was made from.
 
+use super::format::counts;
 use std::fmt;
 
 /// What a file is for.
@@ -42,7 +43,8 @@ impl FileName {
             "new" => Role::New,
             _ => return None,
         };
-        Some(Self { number: u64::from_str_radix(digits, 16).ok()?, role })
+        let number = u64::from_str_radix(digits, 16).ok().filter(|number| counts(*number))?;
+        Some(Self { number, role })
     }
 }
 
@@ -67,7 +69,9 @@ mod tests {
             let name = FileName { number: 0xab, role };
             assert_eq!(FileName::of(&name.to_string()), Some(name));
         }
-        for name in ["1.wal", "00000000000000AB.wal", "00000000000000ab.wal.old", "lock", ""] {
+        for name in
+            ["1.wal", "00000000000000AB.wal", "00000000000000ab.wal.old", "lock", "", "ffffffffffffffff.wal"]
+        {
             assert_eq!(FileName::of(name), None, "{name}");
         }
     }

@@ -8,36 +8,14 @@ use super::intake::Intake;
 use super::ledger::FileInUse;
 use super::names::{FileName, Role};
 use super::prewrite::prewrite;
-use crate::disk::{Disk, DiskFile, OpenMode};
+use super::stock::{Job, News, ReadyFile, Spare, Stock};
+use crate::disk::{Disk, OpenMode};
 use parking_lot::{Condvar, Mutex};
-use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use types::limits::{WAL_FILE_MIN_BYTES, WAL_ROOM_RETRY_MS, WAL_SPARE_COUNT};
-
-/// A file that can become the next part of the log.
-pub(super) struct ReadyFile {
-    pub generation: u64,
-    pub length: u64,
-    pub path: PathBuf,
-    pub file: Arc<dyn DiskFile>,
-}
-
-/// What the log's thread must tell others.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum News {
-    Stalled(Option<String>),
-    Failed(String),
-}
-
-/// A written-through file without a place in the log.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Spare {
-    pub number: u64,
-    pub length: u64,
-}
+use std::time::Instant;
+use types::limits::WAL_SPARE_COUNT;
 
 /// The stock of files, shared by the log's thread and the thread that fills it.
 pub(super) struct Spares {
@@ -48,34 +26,6 @@ pub(super) struct Spares {
     changed: Condvar,
 }
 
-struct Stock {
-    ready: Option<ReadyFile>,
-    spares: Vec<Spare>,
-    /// More files should be made ahead.
-    wanted: bool,
-    /// The log's thread waits for a file of at least so many bytes.
-    needed: Option<u64>,
-    released: VecDeque<FileInUse>,
-    next_number: u64,
-    /// Size of the next file that is made.
-    next_length: u64,
-    retry_at: Option<Instant>,
-    stalled: bool,
-    news: VecDeque<News>,
-    stopping: bool,
-}
-
-/// What the filling thread does next.
-enum Job {
-    Recycle(FileInUse),
-    /// Takes the name of the ready file back: a larger one must come first.
-    PutBack(ReadyFile),
-    Promote(Spare),
-    Make(u64),
-    Wait(Option<Instant>),
-    End,
-}
-
 impl Spares {
     pub fn new(
         disk: Arc<dyn Disk>,
@@ -84,19 +34,7 @@ impl Spares {
         spares: Vec<Spare>,
         next_number: u64,
     ) -> Self {
-        let stock = Stock {
-            ready: None,
-            spares,
-            wanted: false,
-            needed: None,
-            released: VecDeque::new(),
-            next_number,
-            next_length: config.first_file_bytes,
-            retry_at: None,
-            stalled: false,
-            news: VecDeque::new(),
-            stopping: false,
-        };
+        let stock = Stock::new(spares, next_number, config.first_file_bytes);
         Self { disk, config, intake, stock: Mutex::new(stock), changed: Condvar::new() }
     }
 
@@ -158,14 +96,19 @@ impl Spares {
 
     /// The thread that keeps the stock filled.
     pub fn serve(&self) {
+        let work = std::panic::AssertUnwindSafe(|| self.work());
+        let worked = std::panic::catch_unwind(work)
+            .unwrap_or_else(|_| Err("the thread that makes the log's files came upon a fault".to_owned()));
+        if let Err(why) = worked {
+            self.tell(News::Failed(why));
+        }
+    }
+
+    fn work(&self) -> Result<(), String> {
         loop {
-            let outcome = match self.wait_for_job() {
-                Job::End => return,
-                job => self.run(job),
-            };
-            if let Err(why) = outcome {
-                self.tell(News::Failed(why));
-                return;
+            match self.wait_for_job() {
+                Job::End => return Ok(()),
+                job => self.run(job)?,
             }
         }
     }
@@ -258,11 +201,17 @@ impl Spares {
     fn make(&self, length: u64) -> Result<(), String> {
         let number = self.stock.lock().number();
         let new = self.path(number, Role::New);
-        let made = prewrite(&*self.disk, &new, length)
-            .and_then(|()| self.disk.rename(&new, &self.path(number, Role::Spare)));
+        let goes_on = || !self.stock.lock().stopping;
+        let made = prewrite(&*self.disk, &new, length, goes_on).and_then(|complete| {
+            if complete {
+                self.disk.rename(&new, &self.path(number, Role::Spare))?;
+            }
+            Ok(complete)
+        });
         let mut stock = self.stock.lock();
         match made {
-            Ok(()) => {
+            Ok(false) => return Ok(()),
+            Ok(true) => {
                 stock.spares.push(Spare { number, length });
                 stock.next_length = (length * 2).min(self.config.file_bytes);
                 stock.room_again();
@@ -279,62 +228,6 @@ impl Spares {
         drop(stock);
         self.intake.call();
         Ok(())
-    }
-}
-
-impl Stock {
-    fn count(&self) -> usize {
-        self.spares.len() + usize::from(self.ready.is_some())
-    }
-
-    fn number(&mut self) -> u64 {
-        self.next_number += 1;
-        self.next_number - 1
-    }
-
-    fn next_job(&mut self, now: Instant) -> Job {
-        if self.stopping {
-            return Job::End;
-        }
-        if let Some(file) = self.released.pop_front() {
-            return Job::Recycle(file);
-        }
-        let least = self.needed.unwrap_or(0);
-        if let Some(ready) = self.ready.take_if(|ready| ready.length < least) {
-            return Job::PutBack(ready);
-        }
-        let fitting = self.spares.iter().position(|spare| spare.length >= least);
-        let uses_one = self.needed.is_some() || self.wanted;
-        if let Some(index) = fitting.filter(|_| self.ready.is_none() && uses_one) {
-            return Job::Promote(self.spares.remove(index));
-        }
-        let lacks = self.needed.is_some() && self.ready.is_none();
-        let short = self.wanted && self.count() < WAL_SPARE_COUNT;
-        if !lacks && !short {
-            self.wanted = false;
-            return Job::Wait(None);
-        }
-        match self.retry_at.filter(|at| *at > now) {
-            Some(at) => Job::Wait(Some(at)),
-            None if lacks => Job::Make(least.next_multiple_of(WAL_FILE_MIN_BYTES).max(self.next_length)),
-            None => Job::Make(self.next_length),
-        }
-    }
-
-    fn no_room(&mut self, length: u64, error: &io::Error) {
-        self.retry_at = Some(Instant::now() + Duration::from_millis(WAL_ROOM_RETRY_MS));
-        if !self.stalled && (self.count() <= 1 || self.needed.is_some()) {
-            self.stalled = true;
-            let why = format!("there is no room for a file of {length} bytes: {error}");
-            self.news.push_back(News::Stalled(Some(why)));
-        }
-    }
-
-    fn room_again(&mut self) {
-        self.retry_at = None;
-        if std::mem::take(&mut self.stalled) {
-            self.news.push_back(News::Stalled(None));
-        }
     }
 }
 

@@ -5,16 +5,18 @@
 
 use super::batch::{Batch, BatchFacts, Pending};
 use super::config::WalConfig;
+use super::current::{Current, Position};
 use super::entry::{Entry, Sequence};
+use super::format::chain_seed;
 use super::format::file_head::{FILE_HEAD_BYTES, Previous};
-use super::format::{FileHead, chain_seed};
 use super::intake::{End, Intake};
 use super::ledger::{FileInUse, Ledger};
 use super::needs::Needs;
 use super::signal::spin;
 use super::sink::WalSink;
-use super::spares::{News, ReadyFile, Spares};
+use super::spares::Spares;
 use super::stats::{Counters, add, set};
+use super::stock::News;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::io::IoSlice;
@@ -22,24 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use types::limits::WAL_SPIN_US;
 
-/// Where the log goes on.
-pub(super) struct Position {
-    pub next_sequence: Sequence,
-    pub next_number: u64,
-    pub previous: Option<Previous>,
-    pub accepted_below: u64,
-}
-
-/// The file that is written to.
-struct Current {
-    ready: ReadyFile,
-    salt: u64,
-    /// Where the next batch goes; 0 as long as the head is not written.
-    end: u64,
-    checksum: u32,
-    asked_ahead: bool,
-}
-
+/// The log's thread and all that only it touches.
 pub(super) struct Writer {
     pub config: WalConfig,
     pub intake: Arc<Intake>,
@@ -306,25 +291,4 @@ pub(super) struct WriterParts {
     pub needs: Needs,
     pub ledger: Ledger,
     pub position: Position,
-}
-
-impl Current {
-    /// Bytes a batch may have.
-    fn room(&self) -> u64 {
-        self.ready.length.saturating_sub(self.end.max(FILE_HEAD_BYTES as u64))
-    }
-
-    fn head(&self, oldest: u64, position: &Position) -> [u8; FILE_HEAD_BYTES] {
-        FileHead {
-            generation: self.ready.generation,
-            length: self.ready.length,
-            salt: self.salt,
-            first_sequence: position.next_sequence,
-            first_number: position.next_number,
-            oldest,
-            previous: position.previous,
-            accepted_below: position.accepted_below,
-        }
-        .encode()
-    }
 }

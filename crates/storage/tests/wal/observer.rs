@@ -166,3 +166,12 @@ pub fn end(log: u64) -> Entry {
 pub fn body(bytes: Vec<u8>, trailer: &[u8]) -> Body {
     Body { data: Arc::new(bytes), trailer: Arc::from(trailer) }
 }
+
+/// Waits until `what` holds; panics with `about` after ten seconds.
+pub fn until(what: impl Fn() -> bool, about: impl Fn() -> String) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !what() {
+        assert!(Instant::now() < end, "waited too long: {}", about());
+        std::thread::yield_now();
+    }
+}

@@ -1,6 +1,6 @@
 //! What is appended is what is replayed.
 
-use super::observer::{Seen, body, end, open, record, snapshot, start, tiny};
+use super::observer::{Seen, body, end, open, record, snapshot, start, tiny, until};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use storage::wal::{Entry, WalConfig};
@@ -92,11 +92,7 @@ fn an_entry_larger_than_a_file_gets_a_file_of_its_own() {
     // Nobody needs them any more: the large files go, they are not kept as spares.
     wal.append(vec![end(1)], true);
     wal.flush().unwrap();
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
-    while wal.stats().files_in_use > 1 {
-        assert!(std::time::Instant::now() < end, "{:?}", wal.stats());
-        std::thread::yield_now();
-    }
+    until(|| wal.stats().files_in_use == 1, || format!("{:?}", wal.stats()));
     wal.stop().unwrap();
 }
 

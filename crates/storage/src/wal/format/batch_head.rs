@@ -4,7 +4,7 @@
 //! `payload_checksum`.
 
 use super::fields::{Fields, put};
-use super::{ALIGNMENT, aligned};
+use super::{ALIGNMENT, NUMBER_MAX, aligned, counts};
 
 pub const BATCH_HEAD_BYTES: usize = 64;
 const MAGIC: [u8; 4] = *b"LVWB";
@@ -73,7 +73,11 @@ impl BatchHead {
             previous: fields.u32()?,
             payload_checksum: fields.u32()?,
         };
-        let sound = head.length >= BATCH_HEAD_BYTES as u64 && head.length == aligned(head.length);
+        let counted = [head.generation, head.number, head.first_sequence].into_iter().all(counts);
+        let sound = counted
+            && head.oldest <= NUMBER_MAX
+            && head.length >= BATCH_HEAD_BYTES as u64
+            && head.length == aligned(head.length);
         sound.then_some((head, checksum))
     }
 
@@ -82,9 +86,9 @@ impl BatchHead {
         bytes.starts_with(&MAGIC) && bytes.get(16..24) == Some(generation.to_le_bytes().as_slice())
     }
 
-    /// Sequence of the entry behind its last; `None` if no such number exists.
-    pub fn next_sequence(&self) -> Option<u64> {
-        self.first_sequence.checked_add(u64::from(self.count))
+    /// Sequence of the entry behind its last.
+    pub fn next_sequence(&self) -> u64 {
+        self.first_sequence + u64::from(self.count)
     }
 }
 

@@ -3,8 +3,8 @@
 //! Invariant: `decode` takes exactly what `encode` made. Magic, version and checksum stay where they
 //! are in every version, so that a newer file is told from a damaged one.
 
-use super::VERSION;
 use super::fields::{Fields, put};
+use super::{NUMBER_MAX, VERSION, counts};
 
 pub const FILE_HEAD_BYTES: usize = 128;
 const MAGIC: [u8; 8] = *b"LVRT-WAL";
@@ -102,7 +102,10 @@ impl FileHead {
         head.previous = (previous.generation > 0).then_some(previous);
         fields.run(4)?;
         head.accepted_below = fields.u64()?;
-        Some(Ok(head))
+        let counted = [head.generation, head.first_sequence, head.first_number, head.length];
+        let others = [previous.generation, previous.end, head.oldest, head.accepted_below];
+        let sound = counted.into_iter().all(counts) && others.iter().all(|other| *other <= NUMBER_MAX);
+        sound.then_some(Ok(head))
     }
 }
 

@@ -14,12 +14,20 @@ pub(super) use file_head::{FileHead, HeadError};
 
 /// The format this build writes, and the only one it reads.
 pub(super) const VERSION: u32 = 1;
+/// No sequence, generation, batch number or offset is ever as large; larger ones are damage. Leaves
+/// room to count on without overflow.
+pub(super) const NUMBER_MAX: u64 = u64::MAX >> 2;
 /// Batches begin at multiples of this.
 pub(super) const ALIGNMENT: u64 = 64;
 
 /// The next multiple of `ALIGNMENT`.
 pub(super) const fn aligned(length: u64) -> u64 {
     length.next_multiple_of(ALIGNMENT)
+}
+
+/// Whether `number` is one that a log counts: from 1 on.
+pub(super) fn counts(number: u64) -> bool {
+    (1..=NUMBER_MAX).contains(&number)
 }
 
 /// What the first batch of a file names as the checksum of the batch before.

@@ -11,11 +11,11 @@ mod walk;
 mod window;
 
 use super::config::WalConfig;
+use super::current::Position;
 use super::entry::Sequence;
 use super::format::FileHead;
 use super::ledger::Ledger;
 use super::needs::Needs;
-use super::writer::Position;
 use crate::disk::Disk;
 use std::path::PathBuf;
 use std::sync::Arc;

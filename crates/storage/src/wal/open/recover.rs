@@ -10,6 +10,7 @@ use super::{OpenWal, Tail};
 use crate::disk::Disk;
 use crate::open_error::OpenError;
 use crate::wal::config::WalConfig;
+use crate::wal::current::Position;
 use crate::wal::entry::Sequence;
 use crate::wal::format::file_head::{FILE_HEAD_BYTES, Previous};
 use crate::wal::format::{BatchHead, Entries, FileHead};
@@ -17,7 +18,6 @@ use crate::wal::ledger::{FileInUse, Ledger};
 use crate::wal::names::FileName;
 use crate::wal::needs::Needs;
 use crate::wal::replay::{Replay, ReplayedBody, ReplayedEntry};
-use crate::wal::writer::Position;
 use std::sync::Arc;
 
 /// Opens the directory and replays what is in it.
@@ -171,6 +171,8 @@ impl Recovery<'_> {
         if self.next.is_some() && self.next != known.next {
             let what = "its first entry does not follow the last of the file before".to_owned();
             self.damages.pass(&file.path, file.generation, 0, what)?;
+            // Entries that were replayed already are not replayed again.
+            known.next = known.next.max(self.next);
         }
         let mut walk = self.walk(file, known)?;
         let (needs, base) = (&mut self.needs, &mut self.body_base);
@@ -198,12 +200,17 @@ impl Recovery<'_> {
             self.damages.pass(&file.path, file.generation, file.length, what)?;
         }
         let (Some(named), Some(found)) = (head.previous, self.previous) else { return Ok(()) };
-        if named.generation != found.generation {
-            let path = self.config.dir.join(FileName::log(named.generation).to_string());
-            let what = format!("the file must come before '{}', and is not there", file.path.display());
-            self.damages.pass(&path, named.generation.max(found.generation), 0, what)?;
+        if named.generation == found.generation {
+            return Ok(());
         }
-        Ok(())
+        let missing = named.generation.max(found.generation);
+        let path = self.config.dir.join(FileName::log(missing).to_string());
+        let what = if missing == named.generation {
+            format!("the file must come before '{}', and is not there", file.path.display())
+        } else {
+            format!("the file holds entries, and '{}' does not come after it", file.path.display())
+        };
+        self.damages.pass(&path, missing, 0, what)
     }
 
     fn finish_file(&mut self, file: &LogFile, is_last: bool, walked: &Walked) -> Result<(), OpenError> {
@@ -256,7 +263,7 @@ fn replay_batch(
     needs: &mut Needs,
     replay: &mut dyn Replay,
 ) -> Result<(), String> {
-    for (sequence, entry) in (head.first_sequence..).zip(Entries::new(bytes, head.count)) {
+    for (entry, sequence) in Entries::new(bytes, head.count).zip(head.first_sequence..) {
         let Ok(entry) = entry else { return Err("an entry cannot be read".to_owned()) };
         needs.apply(sequence, entry.log, entry.kind);
         let body = entry.body.map(|(place, bytes)| ReplayedBody {

@@ -183,7 +183,7 @@ impl Walk<'_> {
         if head.generation != generation || salt.is_some_and(|salt| salt != head.salt) {
             return unfit("there is a batch of another file", ALIGNMENT, false);
         }
-        if head.length > left || head.next_sequence().is_none() || head.first_sequence == 0 {
+        if head.length > left {
             return unfit("the batch is longer than the file", ALIGNMENT, true);
         }
         let bytes = self.window.bytes(at, head.length).map_err(failed)?.unwrap_or_default();
@@ -217,7 +217,7 @@ impl Walked {
     fn take(&mut self, at: u64, head: BatchHead, checksum: u32) {
         self.end = at + head.length;
         self.checksum = checksum;
-        self.next = head.next_sequence().zip(head.number.checked_add(1));
+        self.next = Some((head.next_sequence(), head.number + 1));
         self.batches += 1;
         self.last = Some((at, head));
     }
