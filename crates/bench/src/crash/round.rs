@@ -119,9 +119,7 @@ impl<'a> Rounds<'a> {
             scope.spawn(move || stage.judge("operator", operator::operate(stage)));
             let watched = watch(process, span);
             stage.doom();
-            if watched.is_ok() {
-                strike(process, plan);
-            }
+            strike(process, if watched.is_ok() { plan } else { Plan::Kill });
             // A broker that takes its time to stop still has clients; but not for ever.
             let patience = Instant::now() + Duration::from_secs(20);
             while process.check_alive().is_ok() && Instant::now() < patience {
