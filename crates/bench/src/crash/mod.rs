@@ -63,6 +63,9 @@ pub struct Options {
     /// The quorum queue is a plain one instead, for brokers that have none or lose its leader
     #[arg(long)]
     pub without_quorum: bool,
+    /// SIGKILL only; the orderly stop at the end stays
+    #[arg(long)]
+    pub without_stops: bool,
     /// Show violations of this rule, but do not fail for them; repeat it
     #[arg(long, value_name = "RULE")]
     tolerate: Vec<Rule>,
@@ -148,8 +151,9 @@ fn repeat_command(options: &Options, seed: u64) -> String {
     let (from, to) = (options.seconds_per_round.0.start(), options.seconds_per_round.0.end());
     format!(
         "bench crash {broker} --rounds {rounds} --seed {seed} --seconds-per-round {from}..{to} \
-         --publishers {publishers} --consumers {consumers} --drain-every {drain_every}{}{}",
+         --publishers {publishers} --consumers {consumers} --drain-every {drain_every}{}{}{}",
         if options.without_quorum { " --without-quorum" } else { "" },
+        if options.without_stops { " --without-stops" } else { "" },
         tolerated.collect::<String>()
     )
 }

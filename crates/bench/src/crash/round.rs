@@ -55,6 +55,7 @@ impl<'a> Rounds<'a> {
             }
             let span = self.options.seconds_per_round.choose(&mut self.random);
             let plan = match self.random.within(0..100) {
+                _ if self.options.without_stops => Plan::Kill,
                 0..15 => Plan::Stop,
                 15..25 => Plan::KillWhileStopping(Duration::from_micros(self.random.within(0..50_000))),
                 _ => Plan::Kill,
