@@ -15,7 +15,7 @@ use clap::Args;
 use crate::client::{Connection, Target};
 use crate::error::{Error, Result};
 use crate::interrupt;
-use crate::process::Pid;
+use crate::process::rss_bytes_of_group;
 
 const POLL: Duration = Duration::from_millis(2);
 /// A broker must answer, and go when asked to, within this time.
@@ -112,8 +112,9 @@ pub struct BrokerProcess {
 }
 
 impl BrokerProcess {
-    pub fn pid(&self) -> Pid {
-        Pid(self.child.id())
+    /// The memory of the broker and of whatever started it.
+    pub fn rss_bytes(&self) -> Result<u64> {
+        rss_bytes_of_group(self.child.id())
     }
 
     /// Connects again and again until the broker opens a connection; gives it.

@@ -60,6 +60,20 @@ fn system_value(name: libc::c_int) -> u64 {
     u64::try_from(value).unwrap_or(1).max(1)
 }
 
+/// The memory of all processes of a group.
+pub fn rss_bytes_of_group(group: u32) -> Result<u64> {
+    let entries = fs::read_dir("/proc").map_err(|error| Error::io("/proc", &error))?;
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok().map(Pid));
+    // A process may end while we look.
+    let is_in = |pid: &Pid| pid.read("stat").is_ok_and(|stat| stat_group(&stat) == Some(group));
+    Ok(pids.filter(is_in).filter_map(|pid| pid.rss_bytes().ok()).sum())
+}
+
+/// Field 5.
+fn stat_group(stat: &str) -> Option<u32> {
+    stat[stat.rfind(')')? + 1..].split_ascii_whitespace().nth(2)?.parse().ok()
+}
+
 /// utime and stime: fields 14 and 15. The name in field 2 may contain spaces and parentheses.
 fn stat_cpu_ticks(stat: &str) -> Option<u64> {
     let behind_name = &stat[stat.rfind(')')? + 1..];
@@ -94,6 +108,7 @@ mod tests {
     fn the_name_may_contain_anything() {
         let stat = "42 (a) b (c)) S 1 42 42 0 -1 4194560 1 2 3 4 700 30 5 6 20 0 8 0 9";
         assert_eq!(stat_cpu_ticks(stat), Some(730));
+        assert_eq!(stat_group(stat), Some(42));
         assert_eq!(stat_cpu_ticks("42 (a) S 1"), None);
         assert_eq!(stat_cpu_ticks(""), None);
     }
@@ -109,6 +124,9 @@ mod tests {
         let own = Pid(std::process::id());
         assert!(own.rss_bytes().is_ok_and(|bytes| bytes > 100_000));
         assert!(own.cpu_ns().is_ok());
+        // SAFETY: getpgrp touches no memory.
+        let group = unsafe { libc::getpgrp() };
+        assert!(rss_bytes_of_group(group.cast_unsigned()).is_ok_and(|bytes| bytes > 100_000));
         assert!(Pid(u32::MAX).cpu_ns().is_err());
         assert!(Pid::of_name("no such process name").is_err());
     }

@@ -298,3 +298,7 @@ fn stray(what: &str) -> Error {
 fn refuse_close_of(id: MethodId, args: &[u8]) -> Result<()> {
     if id == wire::BASIC_CANCEL { Ok(()) } else { refuse_close(&Method { id, args }) }
 }
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

@@ -63,6 +63,12 @@ pub struct Options {
     /// The quorum queue is a plain one instead, for brokers that have none or lose its leader
     #[arg(long)]
     pub without_quorum: bool,
+    /// SIGKILL only; the orderly stop at the end stays
+    #[arg(long)]
+    pub without_stops: bool,
+    /// Show violations of this rule, but do not fail for them; repeat it
+    #[arg(long, value_name = "RULE")]
+    tolerate: Vec<Rule>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -110,7 +116,7 @@ pub fn run(like: &Target, options: &Options) -> Result<bool> {
     println!("\nwhat was done\n{}", stage.history.checker().counts());
     println!("  {:<36} {:>12}", "definitions made", stage.ledger.count());
     println!("\nviolations: {}\n{violations}", violations.total());
-    let is_good = violations.total() == 0;
+    let is_good = violations.total_but(&options.tolerate) == 0;
     if is_good && options.data_dir.is_none() {
         // Only what this run made; a leftover in the temporary directory harms nobody.
         let _ = fs::remove_dir_all(&data_dir);
@@ -139,12 +145,16 @@ fn repeat_command(options: &Options, seed: u64) -> String {
         (Some(path), _) => format!("--broker {}", Path::display(path)),
         (None, command) => format!("--broker-command '{}'", command.as_deref().unwrap_or_default()),
     };
+    let tolerated = options.tolerate.iter().filter_map(clap::ValueEnum::to_possible_value);
+    let tolerated = tolerated.map(|rule| format!(" --tolerate {}", rule.get_name()));
     let Options { rounds, publishers, consumers, drain_every, .. } = options;
     let (from, to) = (options.seconds_per_round.0.start(), options.seconds_per_round.0.end());
     format!(
         "bench crash {broker} --rounds {rounds} --seed {seed} --seconds-per-round {from}..{to} \
-         --publishers {publishers} --consumers {consumers} --drain-every {drain_every}{}",
-        if options.without_quorum { " --without-quorum" } else { "" }
+         --publishers {publishers} --consumers {consumers} --drain-every {drain_every}{}{}{}",
+        if options.without_quorum { " --without-quorum" } else { "" },
+        if options.without_stops { " --without-stops" } else { "" },
+        tolerated.collect::<String>()
     )
 }
 

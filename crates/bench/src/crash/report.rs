@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// What must never happen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Rule {
     Lost,
     Resurrected,
@@ -82,7 +82,12 @@ impl Violations {
     }
 
     pub fn total(&self) -> u64 {
-        Rule::ALL.iter().map(|rule| self.count(*rule)).sum()
+        self.total_but(&[])
+    }
+
+    /// Without those of some rules.
+    pub fn total_but(&self, tolerated: &[Rule]) -> u64 {
+        Rule::ALL.iter().filter(|rule| !tolerated.contains(rule)).map(|rule| self.count(*rule)).sum()
     }
 }
 
@@ -169,6 +174,7 @@ mod tests {
         violations.add(Rule::Lost, "crash.tx", "message 20");
         violations.add(Rule::Garbage, "crash.tx", "body");
         assert_eq!((violations.count(Rule::Lost), violations.total()), (21, 22));
+        assert_eq!(violations.total_but(&[Rule::Lost]), 1);
         let text = violations.to_string();
         assert!(text.contains("message 1\n") && !text.contains("message 2\n"), "{text}");
         assert!(text.contains("LOST               21") && text.contains("crash.plain: 20"), "{text}");

@@ -55,6 +55,7 @@ impl<'a> Rounds<'a> {
             }
             let span = self.options.seconds_per_round.choose(&mut self.random);
             let plan = match self.random.within(0..100) {
+                _ if self.options.without_stops => Plan::Kill,
                 0..15 => Plan::Stop,
                 15..25 => Plan::KillWhileStopping(Duration::from_micros(self.random.within(0..50_000))),
                 _ => Plan::Kill,
@@ -119,9 +120,7 @@ impl<'a> Rounds<'a> {
             scope.spawn(move || stage.judge("operator", operator::operate(stage)));
             let watched = watch(process, span);
             stage.doom();
-            if watched.is_ok() {
-                strike(process, plan);
-            }
+            strike(process, if watched.is_ok() { plan } else { Plan::Kill });
             // A broker that takes its time to stop still has clients; but not for ever.
             let patience = Instant::now() + Duration::from_secs(20);
             while process.check_alive().is_ok() && Instant::now() < patience {

@@ -68,8 +68,6 @@ struct Listener<'a> {
     writer: Thread,
     confirms: Confirms,
     confirm_ns: Histogram,
-    /// The last message whose confirm time is counted.
-    timed: u64,
 }
 
 impl Sink for Listener<'_> {
@@ -97,20 +95,27 @@ impl Sink for Listener<'_> {
 }
 
 impl Listener<'_> {
-    /// Counts what was confirmed without a gap. A write's messages count from the moment it was written.
+    /// A write's messages count from the moment it was written.
     fn time_confirms(&mut self) {
         let now_ns = clock::now_ns();
-        let low = self.confirms.low();
         let mut written = self.shared.written();
-        while let Some((last, written_ns)) = written.front().copied().filter(|_| self.timed < low) {
-            let confirmed = last.min(low) - self.timed;
-            if self.run.phases[0].contains(written_ns) {
-                self.confirm_ns.record_many(now_ns.saturating_sub(written_ns), confirmed);
+        for (first, last) in self.confirms.take_new() {
+            let mut next = first;
+            let at = written.partition_point(|(last_of_write, _)| *last_of_write < first);
+            for (last_of_write, written_ns) in written.range(at..) {
+                let end = last.min(*last_of_write);
+                if self.run.phases[0].contains(*written_ns) {
+                    self.confirm_ns.record_many(now_ns.saturating_sub(*written_ns), end + 1 - next);
+                }
+                next = end + 1;
+                if next > last {
+                    break;
+                }
             }
-            self.timed += confirmed;
-            if self.timed == last {
-                written.pop_front();
-            }
+        }
+        let low = self.confirms.low();
+        while written.front().is_some_and(|(last_of_write, _)| *last_of_write <= low) {
+            written.pop_front();
         }
     }
 
@@ -257,7 +262,6 @@ impl Publisher {
                 writer: thread::current(),
                 confirms: Confirms::default(),
                 confirm_ns: Histogram::default(),
-                timed: 0,
             };
             scope.spawn(move || {
                 if let Err(error) = listener.listen(connection) {

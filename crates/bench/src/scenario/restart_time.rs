@@ -136,7 +136,7 @@ fn measure(process: &mut BrokerProcess, target: &Target, content: Content, disk_
     content.check(&mut connection, process)?;
     let ready_ms = process.started_at.elapsed().as_secs_f64() * 1e3;
     connection.close()?;
-    let rss_mib = mib(process.pid().rss_bytes()?);
+    let rss_mib = mib(process.rss_bytes()?);
     Ok(Times { open_ms, ready_ms, rss_mib, disk_mib })
 }
 
