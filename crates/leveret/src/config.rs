@@ -73,7 +73,7 @@ struct Settings {
     /// Publishers are blocked above this share of the memory, 0 to 1 [default: 0.6]
     #[arg(long, env = "LEVERET_MEMORY_HIGH_WATERMARK", value_name = "SHARE")]
     memory_high_watermark: Option<f64>,
-    /// Bodies of messages leave memory above so many bytes [default: 2 % of the memory, 16 to 40 MiB]
+    /// Bodies of messages leave memory above so many bytes [default: 2 % of the memory, 16 to 24 MiB]
     #[arg(long, env = "LEVERET_MESSAGE_MEMORY", value_name = "BYTES")]
     message_memory: Option<u64>,
     /// Publishers are blocked while the disk of the data directory has fewer free bytes [default: 50000000]

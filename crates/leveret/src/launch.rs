@@ -9,6 +9,7 @@ use management::Management;
 use server::tls::{ClientCertificates, server_config};
 use server::{Authenticator, Server, ServerConfig};
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -30,6 +31,7 @@ const FULL_COLLECT_SECONDS: u64 = 10;
 /// Runs a node until it is told to stop.
 pub fn run(config: Config) -> Result<(), String> {
     start_log(&config)?;
+    make_data_dir(&config.data_dir)?;
     let amqp = bind("amqp-addr", config.amqp_addr)?;
     let amqps = config.tls.as_ref().map(|tls| bind("amqps-addr", tls.addr)).transpose()?;
     let http = config.http_addr.map(|addr| bind("http-addr", addr)).transpose()?;
@@ -103,7 +105,11 @@ async fn serve(
 }
 
 fn storage_config(config: &Config) -> StorageConfig {
-    StorageConfig { accept_damage: config.accept_damage, ..StorageConfig::new(config.data_dir.clone()) }
+    StorageConfig {
+        accept_damage: config.accept_damage,
+        idle: Some(|| crate::give_memory_back(true)),
+        ..StorageConfig::new(config.data_dir.clone())
+    }
 }
 
 fn broker_config(config: &Config) -> BrokerConfig {
@@ -183,6 +189,15 @@ fn start_log(config: &Config) -> Result<(), String> {
         log.init()
     }
     Ok(())
+}
+
+fn make_data_dir(path: &Path) -> Result<(), String> {
+    std::fs::create_dir_all(path)
+        .map_err(|error| format!("data-dir is '{}': it cannot be created: {error}", path.display()))?;
+    let probe = path.join(".writable");
+    std::fs::write(&probe, b"")
+        .and_then(|()| std::fs::remove_file(&probe))
+        .map_err(|error| format!("data-dir is '{}': it cannot be written to: {error}", path.display()))
 }
 
 fn bind(key: &str, addr: SocketAddr) -> Result<TcpListener, String> {

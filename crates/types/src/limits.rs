@@ -55,11 +55,11 @@ pub const ROUTE_CACHE_COUNT_MAX: usize = 4_096;
 /// Size of a log's very first file; later ones double up to `WAL_FILE_BYTES`.
 pub const WAL_FIRST_FILE_BYTES: u64 = 4 * 1024 * 1024;
 /// Size of a file of the log.
-pub const WAL_FILE_BYTES: u64 = 64 * 1024 * 1024;
+pub const WAL_FILE_BYTES: u64 = 32 * 1024 * 1024;
 /// The smallest size a file of the log may be set to.
 pub const WAL_FILE_MIN_BYTES: u64 = 4 * 1024;
 /// Above this in files of the log that are still needed, checkpoints are asked for.
-pub const WAL_BUDGET_BYTES: u64 = 256 * 1024 * 1024;
+pub const WAL_BUDGET_BYTES: u64 = 96 * 1024 * 1024;
 /// One write and sync of the log covers at most about this much.
 pub const WAL_BATCH_MAX_BYTES: usize = 8 * 1024 * 1024;
 /// Entries nobody waits for are written at the latest after this.
@@ -87,13 +87,13 @@ pub const MESSAGE_MEMORY_MIN_BYTES: u64 = 1024 * 1024;
 /// But never below this.
 pub const PAGING_LIMIT_MIN_BYTES: u64 = 16 * 1024 * 1024;
 /// And always above this: what is read back in order is not worth more.
-pub const PAGING_LIMIT_MAX_BYTES: u64 = 40 * 1024 * 1024;
+pub const PAGING_LIMIT_MAX_BYTES: u64 = 24 * 1024 * 1024;
 /// Messages at the head of a queue with consumers that stay in memory.
 pub const PAGE_HEAD_KEEP_BYTES: u64 = 2 * 1024 * 1024;
 /// A queue with less in memory keeps it, and a block is not smaller.
 pub const PAGE_LEAST_BYTES: u64 = 64 * 1024;
 /// Bodies of one queue that are on their way to blocks at a time.
-pub const PAGE_WRITING_MAX_BYTES: u64 = 16 * 1024 * 1024;
+pub const PAGE_WRITING_MAX_BYTES: u64 = 12 * 1024 * 1024;
 /// Blocks of one queue are read so far ahead of its consumers.
 pub const PAGE_READ_AHEAD_BYTES: u64 = 2 * 1024 * 1024;
 /// Queues look so often for blocks that are mostly dead.

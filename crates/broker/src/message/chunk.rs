@@ -280,7 +280,7 @@ impl ChunkBuilder {
         };
         self.summary.add(&head);
         if self.data.capacity() == 0 {
-            self.data.reserve(CHUNK_SIZE_MAX_BYTES + CHUNK_SIZE_MAX_BYTES / 4);
+            self.data.reserve(CHUNK_SIZE_MAX_BYTES + CHUNK_SIZE_MAX_BYTES / 32);
         }
         let ordinal = self.offsets.len() as u32;
         self.offsets.push(self.data.len() as u32);

@@ -32,12 +32,21 @@ pub struct StorageConfig {
     pub wal: Option<WalConfig>,
     /// Takes the directory for this process alone; only on a real disk.
     pub lock: bool,
+    /// Called by threads of the storage when they have nothing to do, to give memory back.
+    pub idle: Option<fn()>,
 }
 
 impl StorageConfig {
     /// A directory of the machine's disk.
     pub fn new(data_dir: PathBuf) -> StorageConfig {
-        StorageConfig { data_dir, disk: Arc::new(RealDisk), accept_damage: false, wal: None, lock: true }
+        StorageConfig {
+            data_dir,
+            disk: Arc::new(RealDisk),
+            accept_damage: false,
+            wal: None,
+            lock: true,
+            idle: None,
+        }
     }
 }
 
@@ -60,10 +69,12 @@ impl Broker {
         disk.create_dir(dir).map_err(|error| format!("data-dir is '{}': {error}", dir.display()))?;
         let lock =
             if storage.lock { Some(DirLock::take(dir).map_err(|error| error.to_string())?) } else { None };
-        let volatile = BlockStore::open(disk.clone(), BlockConfig::volatile(&dir.join("paged")))
-            .map_err(|error| error.to_string())?;
-        let durable = BlockStore::open(disk.clone(), BlockConfig::durable(&dir.join("blocks")))
-            .map_err(|error| error.to_string())?;
+        let open_blocks = |config: BlockConfig| {
+            let config = BlockConfig { idle: storage.idle, ..config };
+            BlockStore::open(disk.clone(), config).map_err(|error| error.to_string())
+        };
+        let volatile = open_blocks(BlockConfig::volatile(&dir.join("paged")))?;
+        let durable = open_blocks(BlockConfig::durable(&dir.join("blocks")))?;
         let mut wal_config = storage.wal.clone().unwrap_or_else(|| WalConfig::new(dir.join("wal")));
         wal_config.accept_damage = storage.accept_damage;
         let mut recovery = Recovery::default();

@@ -40,7 +40,7 @@ impl PagingBudget {
 
     /// Whether publishers have to wait until some have.
     pub(crate) fn is_far_over(&self) -> bool {
-        self.used_bytes() > self.limit_bytes.saturating_add(self.limit_bytes / 2)
+        self.used_bytes() > self.limit_bytes.saturating_add(self.limit_bytes / 4)
     }
 
     pub(crate) fn limit_bytes(&self) -> u64 {

@@ -19,6 +19,9 @@ pub struct BlockConfig {
     pub round_max_bytes: usize,
     /// Length of the file that is removed to make room when the disk is full; 0: none.
     pub reserve_bytes: u64,
+    /// Called by a thread that has done all there was to do, to give its memory back: blocks are made on
+    /// one thread and dropped on another.
+    pub idle: Option<fn()>,
 }
 
 impl BlockConfig {
@@ -30,6 +33,7 @@ impl BlockConfig {
             file_bytes: limits::BLOCK_FILE_BYTES,
             round_max_bytes: limits::BLOCK_ROUND_MAX_BYTES,
             reserve_bytes: limits::BLOCK_RESERVE_BYTES,
+            idle: None,
         }
     }
 

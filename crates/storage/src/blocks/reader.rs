@@ -5,9 +5,10 @@
 
 use super::files::Files;
 use super::format::{self, BLOCK_HEAD_BYTES, FILE_HEAD_BYTES, HeadError};
+use super::writer::IDLE;
 use super::{BlockConfig, Loaded, Location, ReadError};
 use crate::{Disk, DiskFile, OpenMode};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -52,6 +53,7 @@ impl Reads {
 
     /// The thread: reads in order of asking until it is stopped.
     pub(super) fn run(&self, shelf: &Shelf, count: impl Fn(&Result<Vec<u8>, ReadError>)) {
+        let mut worked = false;
         loop {
             let (location, done) = {
                 let mut queue = self.queue.lock();
@@ -59,13 +61,21 @@ impl Reads {
                     match queue.0.pop_front() {
                         Some(next) => break next,
                         None if queue.1 => return,
-                        None => self.wake.wait(&mut queue),
+                        None => match shelf.config.idle.filter(|_| std::mem::take(&mut worked)) {
+                            Some(idle) => {
+                                if self.wake.wait_for(&mut queue, IDLE).timed_out() {
+                                    MutexGuard::unlocked(&mut queue, idle);
+                                }
+                            }
+                            None => self.wake.wait(&mut queue),
+                        },
                     }
                 }
             };
             let outcome = shelf.read(location);
             count(&outcome);
             done(outcome);
+            worked = true;
         }
     }
 }

@@ -11,7 +11,7 @@ use super::round::{self, Part, Put};
 use super::store::Counters;
 use super::{BlockSink, Location};
 use crate::{DiskFile, OpenMode};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use types::limits::{BLOCK_IDLE_MS, BLOCK_RETRY_MS};
 
 const RETRY: Duration = Duration::from_millis(BLOCK_RETRY_MS);
-const IDLE: Duration = Duration::from_millis(BLOCK_IDLE_MS);
+pub(super) const IDLE: Duration = Duration::from_millis(BLOCK_IDLE_MS);
 
 /// What waits for the writer.
 #[derive(Default)]
@@ -100,6 +100,7 @@ impl Writer {
                 if !self.stalled && self.buffer.capacity() > 0 {
                     if self.waiting.wake.wait_for(&mut state, IDLE).timed_out() {
                         self.buffer = Vec::new();
+                        self.shelf.config.idle.inspect(|idle| MutexGuard::unlocked(&mut state, idle));
                     }
                 } else if !self.stalled {
                     self.waiting.wake.wait(&mut state);
