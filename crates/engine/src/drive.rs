@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Turns a thread runs before it hands the rest over.
-const TURNS_MAX: usize = 64;
+const TURNS_MAX: usize = 512;
 /// Rounds of flushing and waking before the rest is handed over.
 const FLUSH_ROUNDS_MAX: u32 = 16;
 /// Outlets remembered before they are flushed in the middle of the work.

@@ -9,14 +9,40 @@ use crate::queue::{Enqueue, Queue, QueueCommand, Ticket};
 use crate::route::Route;
 use broker::message::{Chunk, ChunkBuilder, Record, RecordHead};
 use broker::queue::Picks;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use types::{AmqpError, ExchangeName, Properties, VhostName};
 
-/// Above this many queues in one batch they are found by search instead of one after the other.
+/// Above this many queues in one batch they are found by their key instead of one after the other.
 const LINEAR_TARGETS_MAX: usize = 8;
 
 /// A queue, and the channel that waits for its commits (its address; 0 = nobody waits).
 type TargetKey = (types::QueueId, usize);
+
+/// Mixes a key of two numbers that nobody outside chooses.
+#[derive(Default)]
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0.rotate_left(5) ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.0 ^= self.0 >> 32;
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.write_u64(number as u64);
+    }
+}
 
 fn address(outlet: Option<&Arc<dyn Outlet>>) -> usize {
     outlet.map_or(0, |outlet| Arc::as_ptr(outlet).cast::<()>() as usize)
@@ -45,7 +71,7 @@ pub struct PublishBatch {
     run: Option<Run>,
     targets: Vec<Target>,
     /// Positions in `targets` by queue and waiting channel, once there are many.
-    sorted: Vec<(TargetKey, u32)>,
+    positions: HashMap<TargetKey, u32, BuildHasherDefault<KeyHasher>>,
 }
 
 impl PublishBatch {
@@ -124,14 +150,13 @@ impl PublishBatch {
                 return at;
             }
         } else {
-            if self.sorted.is_empty() {
-                self.sorted = (0u32..).zip(&self.targets).map(|(at, target)| (key_of(target), at)).collect();
-                self.sorted.sort_unstable();
+            if self.positions.is_empty() {
+                self.positions.extend(self.targets.iter().map(key_of).zip(0u32..));
             }
-            match self.sorted.binary_search_by_key(&key, |(known, _)| *known) {
-                Ok(found) => return self.sorted[found].1 as usize,
-                Err(place) => self.sorted.insert(place, (key, self.targets.len() as u32)),
-            }
+            match self.positions.entry(key) {
+                Entry::Occupied(known) => return *known.get() as usize,
+                Entry::Vacant(place) => place.insert(self.targets.len() as u32),
+            };
         }
         let ticket = waiting.map(|outlet| Ticket { outlet: outlet.clone(), ranges: Vec::new() });
         self.targets.push(Target { queue: queue.clone(), picks: Picks::Span(0, 0), bytes: 0, ticket });
@@ -173,7 +198,7 @@ impl PublishBatch {
             return None;
         }
         self.end_run();
-        self.sorted.clear();
+        self.positions.clear();
         let chunk = Arc::new(self.builder.finish());
         let mut slow = None;
         for target in self.targets.drain(..) {

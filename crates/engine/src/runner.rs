@@ -17,7 +17,14 @@ pub(crate) struct Runners {
     wake: Notify,
 }
 
+/// Turns that are flushed together.
+const TURNS_MAX: usize = 64;
+
 impl Runners {
+    fn next(&self) -> Option<Arc<Queue>> {
+        self.waiting.lock().pop_front()
+    }
+
     pub(crate) fn hand_over(&self, queue: Arc<Queue>) {
         self.waiting.lock().push_back(queue);
         self.wake.notify_one();
@@ -28,15 +35,25 @@ impl Broker {
     /// Runs handed-over queues, a turn each; to be spawned once on every runtime that serves clients.
     pub async fn run_handed_over(self: Arc<Broker>) {
         loop {
-            let next = self.runners().waiting.lock().pop_front();
-            let Some(queue) = next else {
+            let mut turns = 0;
+            while turns < TURNS_MAX
+                && let Some(queue) = self.runners().next()
+            {
+                turns += 1;
+                match queue.turn(&self) {
+                    TurnEnd::Idle => {}
+                    TurnEnd::More => {
+                        self.runners().hand_over(queue);
+                        // It had much to do: others of this thread come first.
+                        break;
+                    }
+                }
+            }
+            if turns == 0 {
                 self.runners().wake.notified().await;
                 continue;
-            };
-            if let TurnEnd::More = queue.turn(&self) {
-                self.runners().hand_over(queue);
             }
-            // Dead letters and unblocked consumers of that turn.
+            // Dead letters and unblocked consumers of those turns.
             self.run_posted();
             self.flush();
             tokio::task::yield_now().await;

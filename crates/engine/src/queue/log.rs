@@ -4,8 +4,11 @@
 //! reports a position only once everything up to it is committed, and after a failure reports nothing
 //! any more.
 
+use super::Queue;
+use crate::storage::Waiter;
 use broker::catalog;
 use broker::queue::{Encoded, LogCommand};
+use std::sync::Arc;
 
 /// When what was appended counts as committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,14 @@ pub trait QueueLog: Send {
 
     /// Takes what one turn did.
     fn append(&mut self, turn: Turn<'_>) -> Commit;
+
+    /// Takes over those who wait for a position; gives them back when it is the queue that tells them.
+    fn wait(&mut self, _last: u64, waiters: Vec<Waiter>) -> Vec<Waiter> {
+        waiters
+    }
+
+    /// Posts a commit to the queue when what is appended now is written.
+    fn wake(&mut self, _queue: &Arc<Queue>) {}
 
     /// Somebody waits for what was appended before.
     fn force(&mut self) -> Commit {

@@ -68,6 +68,8 @@ struct QueueState {
     /// Gets that wait for the next message to be in memory.
     gets: VecDeque<WaitingGet>,
     paging: paging::Paging,
+    /// An empty mailbox.
+    commands: Vec<QueueCommand>,
     /// The deadline the timer knows of.
     armed_ms: Option<u64>,
 }
@@ -136,6 +138,7 @@ impl Queue {
                 fences: VecDeque::new(),
                 gets: VecDeque::new(),
                 paging: paging::Paging::default(),
+                commands: Vec::new(),
                 armed_ms,
             }),
             waiting_bytes: AtomicUsize::new(0),

@@ -37,6 +37,8 @@ pub(super) struct Paging {
     sparse: Vec<(u64, u32)>,
     /// Blocks are being given up.
     relocating: bool,
+    /// The log posts a commit when it has caught up.
+    waits_for_log: bool,
     /// Blocks that could not be read, to be tried again.
     unread: Vec<(u64, BlockAt)>,
 }
@@ -60,8 +62,12 @@ impl Queue {
         if state.paging.checkpoint.is_some() {
             self.go_on_with_checkpoint(state, broker, storage);
         }
-        let backed_up = state.log.is_backed_up()
-            || (broker.paging().is_far_over() && state.paging.writing_bytes > PAGE_LEAST_BYTES);
+        let log_is_behind = state.log.is_backed_up();
+        if log_is_behind && !std::mem::replace(&mut state.paging.waits_for_log, true) {
+            state.log.wake(self);
+        }
+        let backed_up =
+            log_is_behind || (broker.paging().is_far_over() && state.paging.writing_bytes > PAGE_LEAST_BYTES);
         self.backed_up.store(backed_up, Ordering::Relaxed);
         let house = state.paging.checkpoint.is_some() || state.machine.has_blocks();
         self.keeps_house.store(house, Ordering::Relaxed);
@@ -141,6 +147,11 @@ impl Queue {
         }
         let jobs = state.machine.page_out(PageOut::Checkpoint(up_to), u64::MAX);
         self.write(state, broker, storage, jobs);
+    }
+
+    /// The log has written what it had when the queue began to wait for it.
+    pub(super) fn log_went_on(state: &mut QueueState) {
+        state.paging.waits_for_log = false;
     }
 
     pub(super) fn paged(&self, state: &mut QueueState, job: &PageJob, outcome: std::io::Result<BlockAt>) {

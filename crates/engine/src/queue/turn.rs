@@ -11,6 +11,7 @@ use crate::clock;
 use crate::drive::touch;
 use crate::node::Broker;
 use crate::outlet::Outlet;
+use crate::storage::Waiter;
 use broker::message::{Chunk, DeathReason};
 use broker::queue::{Overflow, Picks};
 use std::sync::Arc;
@@ -18,6 +19,9 @@ use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 use types::limits::{CONSUMER_BIAS_BYTES, DEAD_LETTER_WINDOW, QUEUE_TURN_MAX_BYTES};
 use types::{AmqpError, ConsumerId};
+
+/// An emptied mailbox of at most this many commands is kept for the next turn.
+const SPARE_COMMANDS_MAX: usize = 64;
 
 /// What is left to do when a turn is over.
 pub(crate) enum TurnEnd {
@@ -57,15 +61,18 @@ pub(crate) struct DeadLetterCopy {
 impl Queue {
     /// Runs one turn. The caller is the one thread that holds the running flag.
     pub(crate) fn turn(self: &Arc<Queue>, broker: &Broker) -> TurnEnd {
-        let commands = {
-            let mut mailbox = self.mailbox.lock();
-            std::mem::take(&mut mailbox.commands)
-        };
-        let had_commands = !commands.is_empty();
         let mut aftermath = Aftermath::default();
-        let more = {
+        let (more, had_commands) = {
             let mut state = self.state.lock();
-            self.work(&mut state, commands, broker, &mut aftermath)
+            let mut commands = std::mem::take(&mut state.commands);
+            std::mem::swap(&mut commands, &mut self.mailbox.lock().commands);
+            let had_commands = !commands.is_empty();
+            let more = self.work(&mut state, &mut commands, broker, &mut aftermath);
+            // An empty one goes into the mailbox at the next turn, so that a post seldom allocates.
+            if commands.capacity() <= SPARE_COMMANDS_MAX {
+                state.commands = commands;
+            }
+            (more, had_commands)
         };
         let lettered = aftermath.dead_letters.len();
         if lettered > 0 {
@@ -93,7 +100,7 @@ impl Queue {
     fn work(
         self: &Arc<Queue>,
         state: &mut QueueState,
-        commands: Vec<QueueCommand>,
+        commands: &mut Vec<QueueCommand>,
         broker: &Broker,
         aftermath: &mut Aftermath,
     ) -> bool {
@@ -101,7 +108,7 @@ impl Queue {
         let from = state.machine.state().next;
         let mut waiters = Waiters::default();
         let mut bytes_done = 0;
-        for command in commands {
+        for command in commands.drain(..) {
             bytes_done += command.mailbox_bytes();
             self.perform(state, command, now_ms, &mut waiters, broker, aftermath);
         }
@@ -168,7 +175,10 @@ impl Queue {
             QueueCommand::Deleted => self.deleted(state, now_ms),
             QueueCommand::Configure(config) => state.machine.configure(*config, now_ms),
             QueueCommand::Tick => state.armed_ms = None,
-            QueueCommand::Committed(position) => committed(state, position),
+            QueueCommand::Committed(position) => {
+                Queue::log_went_on(state);
+                committed(state, position);
+            }
             QueueCommand::CommitFence(reply) => waiters.fences.push(reply),
             QueueCommand::DeadLettered(indexes) => state.machine.dead_lettered(indexes.into_iter()),
             QueueCommand::Paged(job, outcome) => self.paged(state, &job, outcome),
@@ -415,19 +425,32 @@ fn conclude(state: &mut QueueState, commit: Commit, waiters: Waiters) {
     match commit {
         Commit::Now => tickets.into_iter().for_each(|(ticket, refused)| confirm(ticket, &refused)),
         Commit::At { last, .. } => {
-            let waiting = tickets.into_iter().map(|(ticket, refused)| (last, ticket, refused));
-            state.uncommitted.extend(waiting);
-            fence(state, commit, fences);
+            let tickets = tickets.into_iter().map(|(ticket, refused)| Waiter::Ticket(ticket, refused));
+            wait(state, last, tickets.chain(fences.into_iter().map(Waiter::Fence)).collect());
+        }
+    }
+}
+
+/// Those who wait for a position, with the log or with the queue.
+fn wait(state: &mut QueueState, last: u64, waiters: Vec<Waiter>) {
+    if waiters.is_empty() {
+        return;
+    }
+    for waiter in state.log.wait(last, waiters) {
+        match waiter {
+            Waiter::Ticket(ticket, refused) => state.uncommitted.push_back((last, ticket, refused)),
+            Waiter::Fence(reply) => state.fences.push_back((last, reply)),
+            Waiter::Queue(_) => {}
         }
     }
 }
 
 fn fence(state: &mut QueueState, commit: Commit, fences: Vec<oneshot::Sender<()>>) {
-    for reply in fences {
-        match commit {
-            Commit::Now => drop(reply.send(())),
-            Commit::At { last, .. } => state.fences.push_back((last, reply)),
-        }
+    match commit {
+        Commit::Now => fences.into_iter().for_each(|reply| {
+            let _ = reply.send(());
+        }),
+        Commit::At { last, .. } => wait(state, last, fences.into_iter().map(Waiter::Fence).collect()),
     }
 }
 

@@ -10,10 +10,13 @@ mod paging;
 mod queue_log;
 mod recovery;
 mod sink;
+mod waiters;
 
 pub(crate) use catalog_log::CatalogLog;
 pub use open::StorageConfig;
 pub(crate) use paging::PagingBudget;
+pub(crate) use waiters::CommitWaiters;
+pub use waiters::Waiter;
 
 use sink::Sink;
 use std::path::PathBuf;

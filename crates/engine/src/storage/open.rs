@@ -111,7 +111,7 @@ impl Broker {
             data_dir: dir.clone(),
             _lock: lock,
         };
-        let logs = Box::new(WalLogs(wal.clone()));
+        let logs = Box::new(WalLogs { wal: wal.clone(), sink: sink.clone() });
         let broker =
             Broker::assemble(config, catalog, logs, Some(CatalogLog::new(wal)), Some(Arc::new(storage)));
         sink.connect(&broker).map_err(cannot)?;

@@ -3,7 +3,9 @@
 //! Invariant: records of a queue are appended in the order its turns made them, under the id the queue
 //! got when it was declared.
 
-use crate::queue::{Commit, NullLog, QueueLog, QueueLogs, Turn};
+use super::Waiter;
+use super::sink::Sink;
+use crate::queue::{Commit, NullLog, Queue, QueueLog, QueueLogs, Turn};
 use broker::catalog;
 use broker::queue::QueueMachine;
 use std::sync::Arc;
@@ -11,12 +13,16 @@ use storage::wal::{Body, Entry, EntryKind, Sequence, Wal};
 use types::limits::WAL_PENDING_MAX_BYTES;
 
 /// The node's write-ahead log as queues see it.
-pub(crate) struct WalLogs(pub(crate) Arc<Wal>);
+pub(crate) struct WalLogs {
+    pub(crate) wal: Arc<Wal>,
+    pub(crate) sink: Arc<Sink>,
+}
 
 impl QueueLogs for WalLogs {
     fn open(&self, row: &catalog::Queue) -> Box<dyn QueueLog> {
         if row.durable && row.exclusive.is_none() {
-            Box::new(WalLog { wal: self.0.clone(), log: row.id.0, last: 0, ended: false })
+            let (wal, sink) = (self.wal.clone(), self.sink.clone());
+            Box::new(WalLog { wal, sink, log: row.id.0, last: 0, ended: false })
         } else {
             Box::new(NullLog)
         }
@@ -25,6 +31,7 @@ impl QueueLogs for WalLogs {
 
 struct WalLog {
     wal: Arc<Wal>,
+    sink: Arc<Sink>,
     log: u64,
     /// Where its last record stands.
     last: Sequence,
@@ -36,6 +43,15 @@ impl WalLog {
     fn put(&mut self, kind: EntryKind, head: Vec<u8>, urgent: bool) -> Sequence {
         self.last = self.wal.append(vec![Entry { log: self.log, kind, head, body: None }], urgent);
         self.last
+    }
+
+    fn add(&self, sequence: Sequence, waiters: Vec<Waiter>) {
+        self.sink.waiters.add(sequence, waiters.into_iter());
+        let synced = self.wal.synced();
+        if synced >= sequence {
+            // The sync was faster.
+            self.sink.release(synced);
+        }
     }
 }
 
@@ -57,6 +73,15 @@ impl QueueLog for WalLog {
         // Whoever has filled the log up waits for it to be written.
         self.last = self.wal.append(entries, turn.urgent || self.is_backed_up());
         Commit::At { first: self.last + 1 - count, last: self.last }
+    }
+
+    fn wait(&mut self, last: Sequence, waiters: Vec<Waiter>) -> Vec<Waiter> {
+        self.add(last, waiters);
+        Vec::new()
+    }
+
+    fn wake(&mut self, queue: &Arc<Queue>) {
+        self.add(self.wal.last_sequence(), vec![Waiter::Queue(queue.clone())]);
     }
 
     fn force(&mut self) -> Commit {

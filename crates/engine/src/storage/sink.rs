@@ -3,7 +3,7 @@
 //! Invariant: nothing here waits for the disk. Confirms leave from the log's thread; everything that
 //! takes longer is done by a thread of its own.
 
-use super::Storage;
+use super::{CommitWaiters, Storage};
 use crate::node::Broker;
 use crate::queue::QueueCommand;
 use crate::storage::catalog_log::CATALOG_LOG;
@@ -31,6 +31,7 @@ pub(crate) struct Sink {
     wal_stalled: AtomicBool,
     blocks_stalled: AtomicBool,
     pub(crate) failure: watch::Sender<Option<String>>,
+    pub(crate) waiters: CommitWaiters,
 }
 
 impl Sink {
@@ -43,6 +44,7 @@ impl Sink {
             wal_stalled: AtomicBool::new(false),
             blocks_stalled: AtomicBool::new(false),
             failure: watch::Sender::new(None),
+            waiters: CommitWaiters::default(),
         })
     }
 
@@ -62,6 +64,16 @@ impl Sink {
 
     fn broker(&self) -> Option<Arc<Broker>> {
         self.broker.get()?.upgrade()
+    }
+
+    /// Tells all who wait for a sequence; queues among them look at their log again.
+    pub(crate) fn release(&self, up_to: Sequence) {
+        let queues = self.waiters.release(up_to);
+        if let Some(broker) = self.broker() {
+            for queue in queues {
+                broker.post_quietly(&queue, QueueCommand::Committed(up_to));
+            }
+        }
     }
 
     /// Whether the disk has no room.
@@ -114,13 +126,10 @@ fn do_chore(broker: &Arc<Broker>, chore: Chore) {
 impl WalSink for Sink {
     fn committed(&self, up_to: Sequence, logs: &[u64]) {
         let Some(broker) = self.broker() else { return };
-        for log in logs {
-            if *log == CATALOG_LOG {
-                broker.catalog_committed(up_to);
-            } else if let Some(queue) = broker.queue(QueueId(*log)) {
-                broker.post_quietly(&queue, QueueCommand::Committed(up_to));
-            }
+        if logs.contains(&CATALOG_LOG) {
+            broker.catalog_committed(up_to);
         }
+        self.release(up_to);
         broker.run_posted();
         broker.flush();
     }
