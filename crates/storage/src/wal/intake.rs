@@ -123,13 +123,16 @@ impl Intake {
 
     /// Makes the thread look.
     pub fn call(&self) {
-        self.attention.store(true, Ordering::Release);
+        // Sequentially consistent, like all of `attention` and of the signal's state: this thread
+        // stores the one and reads the other, the sleeping one does it the other way round, and one
+        // of the two must see the other's store.
+        self.attention.store(true, Ordering::SeqCst);
         self.signal.wake();
     }
 
     /// Whether somebody called since the last look.
     pub fn is_called(&self) -> bool {
-        self.attention.load(Ordering::Acquire)
+        self.attention.load(Ordering::SeqCst)
     }
 
     /// Waits until somebody calls. Only for the log's thread.
@@ -204,10 +207,11 @@ impl Intake {
         Found { due, stopping: queue.stopping, lazy_due, action_due }
     }
 
-    /// Whether the thread may sleep: nobody called.
+    /// Whether the thread must not sleep: somebody called, or left what is due or has a time limit.
     pub fn has_work(&self, knows_lazy: bool) -> bool {
         let queue = self.queue.lock();
-        self.is_called() || (queue.lazy_since.is_some() && !knows_lazy)
+        let due = queue.urgent || queue.stopping || queue.lazy_bytes >= self.lazy_bytes;
+        self.is_called() || due || (queue.lazy_since.is_some() && !knows_lazy)
     }
 
     fn first_action(&self, queue: &MutexGuard<'_, Queue>) -> Option<(Sequence, u64)> {

@@ -1,7 +1,8 @@
 //! How the log's thread is woken.
 //!
 //! Invariant: a `wake` after the thread looked for work and before it sleeps is not lost, and costs no
-//! system call while the thread is awake.
+//! system call while the thread is awake. For that, what `has_work` looks at is stored before `wake`,
+//! under a lock that `has_work` takes or with sequential consistency.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -81,9 +81,10 @@ impl Writer {
         self.intake.signal.bind();
         self.after_batch();
         loop {
-            self.hear()?;
             let announce = self.announce_at.is_some_and(|at| at <= Instant::now());
             let found = self.intake.look(&mut self.taken, announce);
+            // After the look: it takes the call back that came with the news.
+            self.hear()?;
             if found.action_due {
                 self.advance(self.intake.synced(), 0);
             }
