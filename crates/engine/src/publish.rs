@@ -65,13 +65,19 @@ struct Run {
 }
 
 /// Publishes gathered from one connection.
-#[derive(Default)]
 pub struct PublishBatch {
     builder: ChunkBuilder,
     run: Option<Run>,
     targets: Vec<Target>,
     /// Positions in `targets` by queue and waiting channel, once there are many.
     positions: HashMap<TargetKey, u32, BuildHasherDefault<KeyHasher>>,
+}
+
+impl Default for PublishBatch {
+    fn default() -> PublishBatch {
+        let builder = ChunkBuilder::roomy();
+        PublishBatch { builder, run: None, targets: Vec::new(), positions: HashMap::default() }
+    }
 }
 
 impl PublishBatch {

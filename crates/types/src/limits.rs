@@ -136,6 +136,4 @@ const _: () = assert!(BLOCK_ROUND_MAX_BYTES as u64 <= BLOCK_FILE_BYTES);
 const _: () = assert!(READ_BUFFER_BYTES >= 2 * FRAME_SIZE_DEFAULT_BYTES as usize);
 const _: () = assert!(MESSAGE_SIZE_DEFAULT_BYTES <= MESSAGE_SIZE_MAX_BYTES);
 const _: () = assert!(CHUNK_SIZE_MAX_BYTES <= QUEUE_MAILBOX_MAX_BYTES);
-const _: () = assert!(MESSAGE_SIZE_MAX_BYTES < BLOCK_SIZE_MAX_BYTES as u64);
-const _: () = assert!(BLOCK_ROUND_MAX_BYTES as u64 <= BLOCK_FILE_BYTES);
 const _: () = assert!(WAL_FILE_MIN_BYTES <= WAL_FIRST_FILE_BYTES && WAL_FIRST_FILE_BYTES <= WAL_FILE_BYTES);

@@ -198,6 +198,18 @@ impl Chunk {
         }
     }
 
+    /// A chunk of its own with just these records, in this order.
+    pub fn extract(&self, ordinals: impl Iterator<Item = u32> + Clone) -> Chunk {
+        let bytes = ordinals.clone().map(|ordinal| self.head(ordinal).record_bytes()).sum();
+        let mut builder = ChunkBuilder { data: Vec::with_capacity(bytes), ..ChunkBuilder::default() };
+        for ordinal in ordinals {
+            let record = self.record(ordinal);
+            let route = &self.routes[usize::from(record.head.route)];
+            builder.push(record.head, route, record.properties, record.body);
+        }
+        builder.finish()
+    }
+
     /// Body bytes of the records from `first` on.
     pub fn body_bytes(&self, first: u32, count: u32) -> u64 {
         (first..first + count).map(|ordinal| u64::from(self.head(ordinal).body_bytes)).sum()
@@ -241,9 +253,16 @@ pub struct ChunkBuilder {
     offsets: Vec<u32>,
     routes: Vec<Arc<[u8]>>,
     summary: Summary,
+    /// Many records are expected: room for a whole chunk is taken at once.
+    roomy: bool,
 }
 
 impl ChunkBuilder {
+    /// A builder that expects full chunks.
+    pub fn roomy() -> ChunkBuilder {
+        ChunkBuilder { roomy: true, ..ChunkBuilder::default() }
+    }
+
     /// How many records it holds.
     pub fn len(&self) -> u32 {
         self.offsets.len() as u32
@@ -279,7 +298,7 @@ impl ChunkBuilder {
             ..head
         };
         self.summary.add(&head);
-        if self.data.capacity() == 0 {
+        if self.roomy && self.data.capacity() == 0 {
             self.data.reserve(CHUNK_SIZE_MAX_BYTES + CHUNK_SIZE_MAX_BYTES / 32);
         }
         let ordinal = self.offsets.len() as u32;

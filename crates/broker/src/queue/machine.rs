@@ -149,6 +149,13 @@ impl QueueMachine {
         let first = self.state.next;
         let count = picks.len();
         let range = (first, first + u64::from(count));
+        // A log does not carry others' bytes: then the copy may as well serve memory too.
+        let (chunk, picks) = if self.logged && count * 2 < chunk.len() {
+            let ordinals = (0..count).map(|position| picks.ordinal(position));
+            (Arc::new(chunk.extract(ordinals)), Picks::Span(0, count))
+        } else {
+            (chunk, picks)
+        };
         let uniform = chunk.is_uniform();
         if self.logged {
             self.note_volatile(first, &chunk, &picks);

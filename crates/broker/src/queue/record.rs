@@ -117,6 +117,7 @@ fn encode_enqueue(first: u64, chunk: &Arc<Chunk>, picks: &Picks, at_ms: u64, han
     if kept == 0 {
         return None;
     }
+    // Of a chunk that is mostly others' the queue has taken a copy; this is for transient neighbours.
     let body = if kept * 2 >= chunk.len() { chunk.clone() } else { Arc::new(copied(chunk, &mut runs)) };
     let mut out = vec![VERSION, ENQUEUE];
     for number in [first, count.into(), at_ms, handed] {
@@ -128,15 +129,14 @@ fn encode_enqueue(first: u64, chunk: &Arc<Chunk>, picks: &Picks, at_ms: u64, han
 
 /// A chunk with just the records of `runs`, which then say where they are in it.
 fn copied(chunk: &Chunk, runs: &mut [Run]) -> Chunk {
-    let mut builder = crate::message::ChunkBuilder::default();
+    let ordinals = runs.iter().flat_map(|run| run.ordinal..run.ordinal + run.count);
+    let copy = chunk.extract(ordinals);
+    let mut ordinal = 0;
     for run in runs {
-        let ordinals = run.ordinal..run.ordinal + run.count;
-        run.ordinal = builder.len();
-        for record in ordinals.map(|ordinal| chunk.record(ordinal)) {
-            builder.push(record.head, &Arc::from(record.route), record.properties, record.body);
-        }
+        run.ordinal = ordinal;
+        ordinal += run.count;
     }
-    builder.finish()
+    copy
 }
 
 /// Encodes the queue as a snapshot.

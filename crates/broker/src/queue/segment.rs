@@ -7,7 +7,7 @@ use super::index_set::{IndexSet, Range};
 use super::picks::Picks;
 use super::place::Place;
 use super::stored::{BlockAt, Stored};
-use crate::message::{Chunk, ChunkBuilder, Record, RecordHead};
+use crate::message::{Chunk, Record, RecordHead};
 use std::sync::Arc;
 
 /// Chunks smaller than this are not worth copying out of.
@@ -226,14 +226,10 @@ impl Segment {
         {
             return 0;
         }
-        let mut builder = ChunkBuilder::default();
         let ranges: Vec<Range> = live.within(self.range()).collect();
-        for index in ranges.iter().flat_map(|(start, end)| *start..*end) {
-            let Some(record) = self.record(index) else { continue };
-            let route: Arc<[u8]> = Arc::from(record.route);
-            builder.push(record.head, &route, record.properties, record.body);
-        }
+        let indexes = ranges.iter().flat_map(|(start, end)| *start..*end);
+        let copy = chunk.extract(indexes.filter_map(|index| self.ordinal(index)));
         self.place = Place::Runs(Place::packed(self.first, &ranges));
-        self.set_chunk(Some(Arc::new(builder.finish())))
+        self.set_chunk(Some(Arc::new(copy)))
     }
 }
