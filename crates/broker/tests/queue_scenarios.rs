@@ -292,3 +292,21 @@ fn a_restart_makes_gaps_of_transient_messages() {
     let pair = run(QueueConfig::default(), &steps);
     assert_eq!(pair.machine.state().live.ranges().collect::<Vec<_>>(), [(0, 1), (2, 3), (4, 5), (6, 7)]);
 }
+
+#[test]
+fn after_a_restart_no_new_message_counts_as_seen_before() {
+    let transient = Message { persistent: false, ..message(10) };
+    let steps = [
+        messages(1),
+        Step::Enqueue(vec![transient; 5]),
+        unlimited(),
+        deliver(),
+        answer(Answer::Settle, 1),
+        Step::Restart,
+        messages(3),
+        unlimited(),
+        deliver(),
+    ];
+    let pair = run(QueueConfig::default(), &steps);
+    assert_eq!(pair.machine.counts().unacked, 3);
+}

@@ -177,6 +177,8 @@ impl RecoveredQueue {
         let missing: Vec<Range> = homeless.ranges().collect();
         let lost = homeless.count();
         self.state.apply(&LogCommand::Settle(missing));
+        // Transient messages may have been handed out beyond the last record: their indexes are used up.
+        self.state.next = self.state.next.max(self.handed);
         let mut machine = QueueMachine::new(config, true, now_ms);
         machine.state = LogState { config: machine.state.config, ..self.state };
         machine.seen_below = self.handed;

@@ -20,6 +20,8 @@ pub struct Pair {
     replayed: LogState,
     serial: u32,
     consumers: u64,
+    /// The first index after the last restart.
+    first_new: u64,
     /// Where bodies are that left memory, and the log on disk.
     disk: Disk,
     /// What each consumer got first and in which order, while nobody left a part of an offer.
@@ -52,6 +54,7 @@ impl Pair {
             model: Model { config, ..Model::default() },
             serial: 0,
             consumers: 0,
+            first_new: 0,
             disk: Disk::default(),
             last_new: BTreeMap::new(),
         }
@@ -214,6 +217,9 @@ impl Pair {
             let known = &self.model.messages[&delivery.index];
             assert_eq!(delivery.returns, known.returns, "returns of {}", delivery.index);
             assert_eq!(delivery.record.body, body(known.serial, known.message.bytes));
+            if delivery.index >= self.first_new {
+                assert_eq!(delivery.redelivered, known.returns > 0, "nobody had {} before", delivery.index);
+            }
             bytes += delivery.record.body.len() as u64;
             taken.push(delivery.index);
         }
@@ -314,7 +320,8 @@ impl Pair {
         assert_eq!(lost, 0, "messages without bytes");
         let before = self.machine.state().next;
         self.machine = machine;
-        self.model.restart(self.machine.state().next);
+        self.first_new = self.machine.state().next;
+        self.model.restart(self.first_new);
         assert!(self.machine.state().next <= before);
         self.replayed = self.machine.state().clone();
         self.last_new.clear();
