@@ -12,7 +12,7 @@ mod recovery;
 mod sink;
 
 pub(crate) use catalog_log::CatalogLog;
-pub use open::StorageConfig;
+pub use open::{BlockSizes, StorageConfig};
 pub(crate) use paging::PagingBudget;
 
 use sink::Sink;

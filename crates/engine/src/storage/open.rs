@@ -30,6 +30,8 @@ pub struct StorageConfig {
     pub accept_damage: bool,
     /// Sizes of the write-ahead log's files; None for the defaults.
     pub wal: Option<WalConfig>,
+    /// Sizes of the files of blocks; None for the defaults.
+    pub blocks: Option<BlockSizes>,
     /// Takes the directory for this process alone; only on a real disk.
     pub lock: bool,
 }
@@ -37,7 +39,33 @@ pub struct StorageConfig {
 impl StorageConfig {
     /// A directory of the machine's disk.
     pub fn new(data_dir: PathBuf) -> StorageConfig {
-        StorageConfig { data_dir, disk: Arc::new(RealDisk), accept_damage: false, wal: None, lock: true }
+        StorageConfig {
+            data_dir,
+            disk: Arc::new(RealDisk),
+            accept_damage: false,
+            wal: None,
+            blocks: None,
+            lock: true,
+        }
+    }
+}
+
+/// Sizes of the files that messages go to when they leave memory.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockSizes {
+    /// Length at which a file is full, bytes.
+    pub file_bytes: u64,
+    /// Bytes that are written and synced in one go.
+    pub round_max_bytes: usize,
+    /// Bytes held back for a full disk; 0: none.
+    pub reserve_bytes: u64,
+}
+
+impl BlockSizes {
+    fn apply(sizes: Option<BlockSizes>, config: BlockConfig) -> BlockConfig {
+        let Some(BlockSizes { file_bytes, round_max_bytes, reserve_bytes }) = sizes else { return config };
+        let reserve_bytes = if config.durable { reserve_bytes } else { 0 };
+        BlockConfig { file_bytes, round_max_bytes, reserve_bytes, ..config }
     }
 }
 
@@ -60,10 +88,12 @@ impl Broker {
         disk.create_dir(dir).map_err(|error| format!("data-dir is '{}': {error}", dir.display()))?;
         let lock =
             if storage.lock { Some(DirLock::take(dir).map_err(|error| error.to_string())?) } else { None };
-        let volatile = BlockStore::open(disk.clone(), BlockConfig::volatile(&dir.join("paged")))
-            .map_err(|error| error.to_string())?;
-        let durable = BlockStore::open(disk.clone(), BlockConfig::durable(&dir.join("blocks")))
-            .map_err(|error| error.to_string())?;
+        let open_blocks = |config| {
+            let config = BlockSizes::apply(storage.blocks, config);
+            BlockStore::open(disk.clone(), config).map_err(|error| error.to_string())
+        };
+        let volatile = open_blocks(BlockConfig::volatile(&dir.join("paged")))?;
+        let durable = open_blocks(BlockConfig::durable(&dir.join("blocks")))?;
         let mut wal_config = storage.wal.clone().unwrap_or_else(|| WalConfig::new(dir.join("wal")));
         wal_config.accept_damage = storage.accept_damage;
         let mut recovery = Recovery::default();
