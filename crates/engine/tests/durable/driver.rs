@@ -115,7 +115,7 @@ impl Driver {
 
     async fn step(&mut self, node: &Node) -> Result<(), Dead> {
         match self.chance.below(100) {
-            0..=34 => self.publish(node),
+            0..=34 => return self.publish(node).await,
             35..=54 => return self.answer(node).await,
             55..=62 => return self.get(node).await,
             63..=64 => return self.purge(node).await,
@@ -172,7 +172,7 @@ impl Driver {
         self.ledgers.get_mut(name).map_or(0, |ledger| ledger.note(op))
     }
 
-    fn publish(&mut self, node: &Node) {
+    async fn publish(&mut self, node: &Node) -> Result<(), Dead> {
         let mut messages = Vec::new();
         for _ in 0..=self.chance.below(8) {
             self.last_id += 1;
@@ -199,6 +199,12 @@ impl Driver {
         let queues = node.publish(&exchange, &key, &messages, Some((&client, first)));
         let fleeting = usize::from(key == FLEETING);
         assert_eq!(queues.len(), targets.len() + fleeting, "'{exchange}' leads to {targets:?}");
+        if key == "short" { self.end_turn(node, &key).await } else { Ok(()) }
+    }
+
+    /// What is too much leaves at the end of a turn: what follows must come in another one.
+    async fn end_turn(&self, node: &Node, name: &str) -> Result<(), Dead> {
+        node.fence(&self.queue(node, name)).await
     }
 
     /// What a publish does to a queue.
@@ -262,7 +268,7 @@ impl Driver {
         }
         self.drop_head(&name, &self.client.held(queue.id));
         node.post(&queue, command);
-        if self.chance.percent(30) { node.fence(&queue).await } else { Ok(()) }
+        if name == "short" || self.chance.percent(30) { self.end_turn(node, &name).await } else { Ok(()) }
     }
 
     fn see(&mut self, name: &str, seen: &[Seen]) {

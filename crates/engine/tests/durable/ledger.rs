@@ -45,7 +45,7 @@ fn apply(contents: &mut Contents, op: &Op) {
         Op::Publish(message) => {
             contents.insert(message.id, Kept { message: *message, returns: 0 });
         }
-        Op::Settle(ids) | Op::Leave(ids) => ids.iter().for_each(|id| drop(contents.remove(id))),
+        Op::Settle(ids) | Op::Leave(ids) => contents.retain(|id, _| !ids.contains(id)),
         Op::Return(ids) => {
             for id in ids {
                 contents.entry(*id).and_modify(|kept| kept.returns += 1);

@@ -5,6 +5,7 @@ mod client;
 mod crashes;
 mod definitions;
 mod driver;
+mod faults;
 mod ledger;
 mod letters;
 mod message;

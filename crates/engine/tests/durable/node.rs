@@ -98,6 +98,7 @@ impl Node {
             tokio::spawn(broker.clone().run_timer()),
             tokio::spawn(broker.clone().run_deletions()),
             tokio::spawn(broker.clone().run_handed_over()),
+            tokio::spawn(keep_house(broker.clone())),
         ];
         let session = Session { connection: CONNECTION, user: user(), vhost: vhost() };
         Ok(Node { broker, session, pulse, tasks })
@@ -108,9 +109,17 @@ impl Node {
         Node::open(&small(disk.clone(), &data_dir()), Arc::new(|| false))
     }
 
-    /// Ends the tasks, writes all and lets go of the disk.
+    /// Writes all and lets go of the disk.
     pub fn close(self) -> Result<(), String> {
         self.broker.storage().unwrap().close()
+    }
+
+    /// Publishes to a queue and waits until all is confirmed.
+    pub async fn publish_safely(&self, queue: &str, messages: &[Message]) {
+        let client = Arc::new(Client::default());
+        self.publish("", queue, messages, Some((&client, messages[0].id)));
+        self.until("all is confirmed", || client.is_confirmed()).await.expect("the disk works");
+        assert!(client.refused().is_empty());
     }
 
     pub fn set_pulse(&mut self, pulse: Pulse) {
@@ -132,6 +141,7 @@ impl Node {
             biased;
             value = coming => Ok(value),
             () = dies => Err(Dead),
+            _ = self.broker.failed() => Err(Dead),
             () = tokio::time::sleep(Duration::from_secs(20)) => panic!("{what}: not within 20 seconds"),
         }
     }
@@ -327,6 +337,21 @@ impl Node {
     }
 }
 
+/// Housekeeping as the broker does it, but more often.
+async fn keep_house(broker: Arc<Broker>) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let rows: Vec<_> = {
+            let catalog = broker.catalog();
+            catalog.vhosts.values().flat_map(|vhost| vhost.queues.values().cloned()).collect()
+        };
+        for queue in rows.iter().filter_map(|row| broker.queue(row.id)) {
+            broker.post(&queue, QueueCommand::Housekeep);
+        }
+        broker.flush();
+    }
+}
+
 impl Drop for Node {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
@@ -338,4 +363,9 @@ pub fn ranges(seen: &[Seen]) -> Vec<Range> {
     let mut indexes: Vec<u64> = seen.iter().map(|seen| seen.index).collect();
     indexes.sort_unstable();
     indexes.into_iter().map(|index| (index, index + 1)).collect()
+}
+
+/// Persistent messages with these numbers.
+pub fn messages(ids: std::ops::RangeInclusive<u64>, body_bytes: usize) -> Vec<Message> {
+    ids.map(|id| Message::plain(id, body_bytes)).collect()
 }
