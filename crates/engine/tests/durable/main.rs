@@ -3,10 +3,14 @@
 mod chance;
 mod client;
 mod crashes;
+mod damage;
 mod definitions;
 mod driver;
 mod faults;
 mod ledger;
 mod letters;
+mod listener;
 mod message;
 mod node;
+mod room;
+mod time;
