@@ -1,9 +1,11 @@
 //! Queues, exchanges and bindings as a test knows them.
 
-use crate::node::vhost;
+use crate::node::{Node, vhost};
 use broker::catalog::Destination;
 use engine::Broker;
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use storage::{CrashDisk, Disk, FaultKind, FaultyDisk};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Definitions {
@@ -47,4 +49,14 @@ impl Definitions {
         let leads = self.bindings.iter().filter(|(from, _)| from == exchange);
         leads.map(|(_, queue)| queue.clone()).collect()
     }
+}
+
+#[tokio::test]
+async fn who_finds_a_definition_made_waits_for_it_to_last_too() {
+    let disk = Arc::new(FaultyDisk::new(Arc::new(CrashDisk::new(1))));
+    let node = Node::on(&(disk.clone() as Arc<dyn Disk>)).unwrap();
+    disk.fail_from(FaultKind::Sync, 1);
+    let (first, second) = tokio::join!(node.declare("q", true, &[]), node.declare("q", true, &[]));
+    assert!(first.is_err(), "it is not safe");
+    assert!(second.is_err(), "it was told of a queue that may be lost");
 }
