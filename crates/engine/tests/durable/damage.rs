@@ -6,14 +6,27 @@ use crate::node::{Node, data_dir, messages, small};
 use engine::storage::StorageConfig;
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use storage::{CrashDisk, Disk, OpenMode};
 
 const COUNT: u64 = 60;
 
+/// Hears what threads without a listener of their own say.
+fn everybody() -> &'static Listener {
+    static EVERYBODY: OnceLock<Listener> = OnceLock::new();
+    EVERYBODY.get_or_init(|| {
+        let listener = Listener::default();
+        tracing::subscriber::set_global_default(listener.clone()).unwrap();
+        listener
+    })
+}
+
 async fn stopped_node(seed: u64) -> CrashDisk {
     let disk = CrashDisk::new(seed);
-    let node = Node::on(&(Arc::new(disk.clone()) as Arc<dyn Disk>)).unwrap();
+    let mut config = config(&disk, false);
+    // All of the log is kept.
+    config.wal.as_mut().unwrap().budget_bytes = 1 << 30;
+    let node = Node::open(&config, Arc::new(|| false)).unwrap();
     node.declare("q", true, &[]).await.unwrap();
     for first in (1..=COUNT).step_by(6) {
         node.publish_safely("q", &messages(first..=first + 5, 5_000)).await;
@@ -64,6 +77,11 @@ async fn ids(node: &Node) -> Vec<u64> {
     seen.iter().map(|seen| seen.id).collect()
 }
 
+/// What is left, if the queue's own declaration is.
+async fn ids_of(node: &Node) -> Vec<u64> {
+    if node.queue("q").is_some() { ids(node).await } else { Vec::new() }
+}
+
 #[tokio::test]
 async fn a_missing_block_file_is_named_with_its_queue() {
     let disk = stopped_node(1).await;
@@ -101,13 +119,15 @@ async fn a_flipped_bit_in_a_block_costs_the_messages_of_that_block_only() {
     let disk = stopped_node(3).await;
     let blocks = files(&disk, "blocks", ".blk");
     flip(&disk, &blocks[0], 3_000);
-    let listener = Listener::default();
-    // Deliveries are made on this thread or on the reader's, which is where damage is found.
-    let _guard = tracing::subscriber::set_default(listener.clone());
+    // The damage is found by the thread that reads.
+    let listener = everybody();
     let node = open(&disk, false).0.unwrap();
     let left = ids(&node).await;
     assert!(!left.is_empty() && (left.len() as u64) < COUNT && left.is_sorted(), "{left:?}");
     assert_eq!(node.queue("q").unwrap().counts().ready, 0);
+    let lost = format!("count={} ", COUNT - left.len() as u64);
+    let words = ["messages are lost", name(&blocks[0]), "queue=q", &lost];
+    assert!(listener.heard(&words), "{words:?} in {:?}", listener.lines());
     // They are gone for good, and only they.
     let disk = disk.kill();
     drop(node);
@@ -118,10 +138,18 @@ async fn a_flipped_bit_in_a_block_costs_the_messages_of_that_block_only() {
 async fn a_missing_log_file_is_named() {
     let disk = stopped_node(4).await;
     let logs = files(&disk, "wal", ".wal");
-    assert!(logs.len() > 2, "{logs:?}");
-    disk.remove(&logs[0]).unwrap();
-    let why = refusal(&disk);
-    assert!(why.contains(name(&logs[0])) && why.contains("missing"), "{why}");
+    // Behind the last one that was written to is one that was made ahead; of the last one itself nothing
+    // else tells that it was there.
+    let count = logs.len().saturating_sub(2);
+    assert!(count > 3, "{logs:?}");
+    for log in &logs[..count] {
+        let copy = disk.crash();
+        copy.remove(log).unwrap();
+        let why = refusal(&copy);
+        assert!(why.contains(&format!("'{}' is damaged", log.display())), "{} is missing: {why}", name(log));
+        let left = ids_of(&open(&copy, true).0.unwrap()).await;
+        assert!(left.is_sorted() && left.len() as u64 <= COUNT, "{left:?}");
+    }
 }
 
 #[tokio::test]
