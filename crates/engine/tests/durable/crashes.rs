@@ -34,8 +34,30 @@ fn some_operations(chance: &mut Chance) -> Option<u64> {
     (most > 0).then(|| chance.below(most))
 }
 
-/// A disk over some generations of brokers; gives how many publishes were confirmed.
-async fn live_through(seed: u64, generations: u64) -> Result<usize, String> {
+/// What happened in all lives, so that a test that tests nothing is seen.
+#[derive(Debug, Default)]
+struct Happened {
+    confirmed: usize,
+    blocks_written: u64,
+    blocks_read: u64,
+    blocks_relocated: u64,
+    log_batches: u64,
+}
+
+impl Happened {
+    fn add(&mut self, node: &Node) {
+        let Some(storage) = node.broker.storage() else { return };
+        for blocks in storage.block_stats() {
+            self.blocks_written += blocks.puts;
+            self.blocks_read += blocks.reads;
+            self.blocks_relocated += blocks.relocations;
+        }
+        self.log_batches += storage.wal_stats().batches;
+    }
+}
+
+/// A disk over some generations of brokers.
+async fn live_through(seed: u64, generations: u64, happened: &mut Happened) -> Result<(), String> {
     let mut disk = CrashDisk::new(seed);
     let mut driver = Driver::new(seed);
     let mut was_killed = false;
@@ -54,6 +76,7 @@ async fn live_through(seed: u64, generations: u64) -> Result<usize, String> {
                 }
                 let steps = 20 + driver.chance.below(130);
                 let _ = driver.work(&node, steps).await;
+                happened.add(&node);
             }
             Err(_) if pulse() => {}
             Err(why) => return Err(in_generation(why)),
@@ -71,7 +94,8 @@ async fn live_through(seed: u64, generations: u64) -> Result<usize, String> {
         let node = open(&copy, Arc::new(|| false)).map_err(in_generation)?;
         driver.check(&node, false).await.map_err(in_generation)?;
     }
-    Ok(driver.confirmed)
+    happened.confirmed += driver.confirmed;
+    Ok(())
 }
 
 #[tokio::test]
@@ -79,13 +103,13 @@ async fn what_was_promised_survives_any_crash() {
     let first = number("LEVERET_ENGINE_SEED").unwrap_or(1);
     let rounds = number("LEVERET_ENGINE_ROUNDS").unwrap_or(ROUNDS);
     let began = Instant::now();
-    let mut confirmed = 0;
+    let mut happened = Happened::default();
     for seed in first..first + rounds {
-        match live_through(seed, GENERATIONS).await {
-            Ok(count) => confirmed += count,
-            Err(why) => panic!("seed {seed} (LEVERET_ENGINE_SEED={seed} LEVERET_ENGINE_ROUNDS=1): {why}"),
+        if let Err(why) = live_through(seed, GENERATIONS, &mut happened).await {
+            panic!("seed {seed} (LEVERET_ENGINE_SEED={seed} LEVERET_ENGINE_ROUNDS=1): {why}");
         }
     }
-    println!("{} crashes, {confirmed} publishes confirmed, {:?}", rounds * GENERATIONS, began.elapsed());
-    assert!(confirmed > 0, "nothing was ever confirmed");
+    println!("{} crashes in {:?}, {happened:?}", rounds * GENERATIONS, began.elapsed());
+    let Happened { confirmed, blocks_written, blocks_read, .. } = happened;
+    assert!(confirmed > 0 && blocks_written > 0 && blocks_read > 0, "nothing much happened");
 }

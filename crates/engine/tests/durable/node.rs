@@ -72,7 +72,7 @@ pub fn small(disk: Arc<dyn Disk>, dir: &Path) -> StorageConfig {
     wal.budget_bytes = 64 * 1024;
     wal.batch_max_bytes = 64 * 1024;
     wal.lazy_ms = 2;
-    let blocks = BlockSizes { file_bytes: 64 * 1024, round_max_bytes: 64 * 1024, reserve_bytes: 64 * 1024 };
+    let blocks = BlockSizes { file_bytes: 16 * 1024, round_max_bytes: 16 * 1024, reserve_bytes: 16 * 1024 };
     StorageConfig {
         data_dir: dir.to_path_buf(),
         disk,
