@@ -12,5 +12,6 @@ mod letters;
 mod listener;
 mod message;
 mod node;
+mod relocation;
 mod room;
 mod time;
