@@ -77,8 +77,8 @@ impl CatalogMachine {
         let outcome = state.apply(command, &mut events);
         let mut committed = None;
         if let Ok(outcome) = &outcome {
-            if let (Some(log), Some((bytes, durable)), true) = (&self.log, record, outcome.changed()) {
-                committed = log.append(bytes, durable);
+            if let (Some(log), Some((bytes, durable))) = (&self.log, record) {
+                committed = if outcome.changed() { log.append(bytes, durable) } else { log.settled() };
             }
             broker.before_publication(&events);
             self.published.store(Arc::new(state.clone()));

@@ -39,8 +39,17 @@ pub(super) struct Paging {
     relocating: bool,
     /// The log posts a commit when it has caught up.
     waits_for_log: bool,
+    /// The last block could not be written: nothing is tried until the next housekeeping.
+    refused: bool,
     /// Blocks that could not be read, to be tried again.
     unread: Vec<(u64, BlockAt)>,
+}
+
+impl Paging {
+    /// Bytes that may be handed to the block store now.
+    fn room(&self) -> u64 {
+        if self.refused { 0 } else { PAGE_WRITING_MAX_BYTES.saturating_sub(self.writing_bytes) }
+    }
 }
 
 impl Queue {
@@ -69,7 +78,7 @@ impl Queue {
         let backed_up =
             log_is_behind || (broker.paging().is_far_over() && state.paging.writing_bytes > PAGE_LEAST_BYTES);
         self.backed_up.store(backed_up, Ordering::Relaxed);
-        let house = state.paging.checkpoint.is_some() || state.machine.has_blocks();
+        let house = state.paging.checkpoint.is_some() || state.machine.has_blocks() || state.paging.refused;
         self.keeps_house.store(house, Ordering::Relaxed);
     }
 
@@ -84,7 +93,7 @@ impl Queue {
     }
 
     fn relieve(self: &Arc<Queue>, state: &mut QueueState, broker: &Broker, storage: &Arc<Storage>) {
-        let room = PAGE_WRITING_MAX_BYTES.saturating_sub(state.paging.writing_bytes);
+        let room = state.paging.room();
         if room == 0 {
             return;
         }
@@ -145,8 +154,10 @@ impl Queue {
             state.log.checkpoint(state.machine.snapshot(crate::clock::now_ms()), oldest);
             return;
         }
-        let jobs = state.machine.page_out(PageOut::Checkpoint(up_to), u64::MAX);
-        self.write(state, broker, storage, jobs);
+        if !state.paging.refused {
+            let jobs = state.machine.page_out(PageOut::Checkpoint(up_to), u64::MAX);
+            self.write(state, broker, storage, jobs);
+        }
     }
 
     /// The log has written what it had when the queue began to wait for it.
@@ -162,8 +173,16 @@ impl Queue {
                 let row = self.row.load();
                 tracing::warn!(queue = %row.name, vhost = %row.vhost, %error, "messages stay in memory");
                 state.machine.page_failed(job);
+                // A store that has failed answers at once: trying again at once would never end.
+                state.paging.refused = true;
             }
         }
+    }
+
+    /// A look at the queue's blocks, now and then.
+    pub(super) fn keep_house(self: &Arc<Queue>, state: &mut QueueState, broker: &Broker) {
+        state.paging.refused = false;
+        self.give_up_blocks(state, broker, &[]);
     }
 
     pub(super) fn loaded(&self, state: &mut QueueState, first: u64, at: BlockAt, read: BlockRead) {
@@ -206,7 +225,10 @@ impl Queue {
 
     /// Blocks that are given up and have been read go elsewhere.
     fn move_blocks(self: &Arc<Queue>, state: &mut QueueState, broker: &Broker, storage: &Storage) {
-        let room = PAGE_WRITING_MAX_BYTES.saturating_sub(state.paging.writing_bytes);
+        let room = state.paging.room();
+        if room == 0 {
+            return;
+        }
         let jobs = state.machine.page_out(PageOut::Relocation, room);
         state.paging.relocating = !jobs.is_empty() || state.machine.is_relocating();
         self.write(state, broker, storage, jobs);

@@ -185,7 +185,7 @@ impl Queue {
             QueueCommand::Loaded(first, at, read) => self.loaded(state, first, at, read),
             QueueCommand::Checkpoint(up_to) => self.checkpoint(state, up_to),
             QueueCommand::Relocate(blocks) => self.give_up_blocks(state, broker, &blocks),
-            QueueCommand::Housekeep => self.give_up_blocks(state, broker, &[]),
+            QueueCommand::Housekeep => self.keep_house(state, broker),
             // The turn itself looks at memory.
             QueueCommand::PageOut => {}
         }

@@ -1,7 +1,7 @@
 //! The catalog's log: each change in the node's write-ahead log, before anybody is told.
 //!
 //! Invariant: changes are appended in the order they were applied, under the catalog's lock; who waits
-//! for one is told when it is durable.
+//! for one is told when it is durable, and so is who finds it made already.
 
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -15,7 +15,14 @@ pub(crate) const CATALOG_LOG: u64 = 0;
 /// Where changes of the catalog are written.
 pub(crate) struct CatalogLog {
     wal: Arc<Wal>,
-    waiting: Mutex<VecDeque<(Sequence, oneshot::Sender<()>)>>,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    answers: VecDeque<(Sequence, oneshot::Sender<()>)>,
+    /// Where the last change stands that was to be durable before its answer.
+    last: Sequence,
 }
 
 impl CatalogLog {
@@ -28,19 +35,30 @@ impl CatalogLog {
         let kind = EntryKind::Record;
         let entry = Entry { log: CATALOG_LOG, kind, head: command, body: None };
         let sequence = self.wal.append(vec![entry], durable);
-        durable.then(|| {
-            let (done, answer) = oneshot::channel();
-            self.waiting.lock().push_back((sequence, done));
-            self.committed(self.wal.synced());
-            answer
-        })
+        durable.then(|| self.wait_for(sequence))
+    }
+
+    /// What an answer waits for that rests on changes made before: those may not be durable yet.
+    pub(crate) fn settled(&self) -> Option<oneshot::Receiver<()>> {
+        let last = self.waiting.lock().last;
+        (last > self.wal.synced()).then(|| self.wait_for(last))
+    }
+
+    fn wait_for(&self, sequence: Sequence) -> oneshot::Receiver<()> {
+        let (done, answer) = oneshot::channel();
+        let mut waiting = self.waiting.lock();
+        waiting.last = waiting.last.max(sequence);
+        waiting.answers.push_back((sequence, done));
+        drop(waiting);
+        self.committed(self.wal.synced());
+        answer
     }
 
     /// The log is durable up to `sequence`.
     pub(crate) fn committed(&self, sequence: Sequence) {
         let mut waiting = self.waiting.lock();
-        while waiting.front().is_some_and(|(at, _)| *at <= sequence) {
-            if let Some((_, done)) = waiting.pop_front() {
+        while waiting.answers.front().is_some_and(|(at, _)| *at <= sequence) {
+            if let Some((_, done)) = waiting.answers.pop_front() {
                 let _ = done.send(());
             }
         }

@@ -13,7 +13,7 @@ mod sink;
 mod waiters;
 
 pub(crate) use catalog_log::CatalogLog;
-pub use open::StorageConfig;
+pub use open::{BlockSizes, StorageConfig};
 pub(crate) use paging::PagingBudget;
 pub(crate) use waiters::CommitWaiters;
 pub use waiters::Waiter;

@@ -30,6 +30,8 @@ pub struct StorageConfig {
     pub accept_damage: bool,
     /// Sizes of the write-ahead log's files; None for the defaults.
     pub wal: Option<WalConfig>,
+    /// Sizes of the files of blocks; None for the defaults.
+    pub blocks: Option<BlockSizes>,
     /// Takes the directory for this process alone; only on a real disk.
     pub lock: bool,
     /// Called by threads of the storage when they have nothing to do, to give memory back.
@@ -44,9 +46,29 @@ impl StorageConfig {
             disk: Arc::new(RealDisk),
             accept_damage: false,
             wal: None,
+            blocks: None,
             lock: true,
             idle: None,
         }
+    }
+}
+
+/// Sizes of the files that messages go to when they leave memory.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockSizes {
+    /// Length at which a file is full, bytes.
+    pub file_bytes: u64,
+    /// Bytes that are written and synced in one go.
+    pub round_max_bytes: usize,
+    /// Bytes held back for a full disk; 0: none.
+    pub reserve_bytes: u64,
+}
+
+impl BlockSizes {
+    fn apply(sizes: Option<BlockSizes>, config: BlockConfig) -> BlockConfig {
+        let Some(BlockSizes { file_bytes, round_max_bytes, reserve_bytes }) = sizes else { return config };
+        let reserve_bytes = if config.durable { reserve_bytes } else { 0 };
+        BlockConfig { file_bytes, round_max_bytes, reserve_bytes, ..config }
     }
 }
 
@@ -70,7 +92,7 @@ impl Broker {
         let lock =
             if storage.lock { Some(DirLock::take(dir).map_err(|error| error.to_string())?) } else { None };
         let open_blocks = |config: BlockConfig| {
-            let config = BlockConfig { idle: storage.idle, ..config };
+            let config = BlockConfig { idle: storage.idle, ..BlockSizes::apply(storage.blocks, config) };
             BlockStore::open(disk.clone(), config).map_err(|error| error.to_string())
         };
         let volatile = open_blocks(BlockConfig::volatile(&dir.join("paged")))?;

@@ -1,0 +1,17 @@
+//! A broker on a disk that loses power, fails, fills up or was damaged: what was promised is there.
+
+mod chance;
+mod client;
+mod crashes;
+mod damage;
+mod definitions;
+mod driver;
+mod faults;
+mod ledger;
+mod letters;
+mod listener;
+mod message;
+mod node;
+mod relocation;
+mod room;
+mod time;
