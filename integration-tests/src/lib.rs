@@ -12,8 +12,10 @@ mod wait;
 mod wire;
 
 pub use binary::broker_binary;
-pub use client::{Channel, Client, Deliveries, arguments, bodies_of, body, header, refusal, text};
+pub use client::{
+    Channel, Client, Deliveries, arguments, bodies_of, body, header, persistent, refusal, text,
+};
 pub use frame::{Frame, FrameReader, Payload, frame, open_channel, publish_frames};
-pub use process::{Broker, with_broker, with_broker_args};
+pub use process::{Broker, with_broker, with_broker_args, with_restarts};
 pub use wait::{TEST_TIME_LIMIT, WAIT, soon, wait_for};
 pub use wire::{Close, Peer};
