@@ -1,6 +1,8 @@
 //! Persistent messages are there after a restart, as they were published and in their order.
 
-use integration_tests::{Channel, arguments, bodies_of, header, persistent, text, wait_for, with_restarts};
+use integration_tests::{
+    Channel, WAIT, arguments, bodies_of, header, persistent, text, wait_for, with_restarts,
+};
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, DecimalValue, FieldArray};
 use lapin::{BasicProperties, Confirmation};
@@ -235,9 +237,11 @@ fn dead_letters_and_what_they_tell_survive() {
         let channel = broker.connect().await.channel().await;
         // Killed before it was known that they have arrived, they are sent once more.
         let mut all = Vec::new();
-        while bodies_of(&all).iter().all(|body| body != "rejected") {
-            all.push(channel.take_soon("dead").await);
-        }
+        wait_for(WAIT, "the dead letters", async || {
+            all.extend(channel.take("dead").await);
+            bodies_of(&all).iter().any(|body| body == "rejected")
+        })
+        .await;
         all.dedup_by_key(|message| message.data.clone());
         assert_eq!(bodies_of(&all), ["dropped", "rejected"]);
         for (message, reason) in all.iter().zip(["maxlen", "rejected"]) {
