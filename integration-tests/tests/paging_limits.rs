@@ -48,7 +48,7 @@ fn time_to_live_ends_in_blocks() {
             channel.publish_numbered("q", part * 100..part * 100 + 100, LENGTH, &properties).await;
         }
         await_blocks(broker).await;
-        let is_short = |number: &u32| number / 100 % 2 == 0;
+        let is_short = |number: &u32| (number / 100).is_multiple_of(2);
         let mut found = dead(&channel, 500).await;
         // Their times may end in the same moment.
         found.sort_unstable();
