@@ -236,15 +236,14 @@ fn record(head: &[u8], numbers: &[u64]) -> LogRecord {
 fn ranges_without_messages_are_not_walked() {
     const FAR: u64 = 1 << 60;
     let mut records = split(LOG);
+    // One by one, none of these would come to an end.
     // A snapshot in which everything lives: next, handed, last time, one range, nothing else.
     records.push(record(&[6], &[FAR, 0, 5_000, 1, 0, FAR, 0, 0, 0]));
     // Returned, discarded and settled by the same length.
     records.push(record(&[4], &[1, 0, FAR]));
     records.push(record(&[3, 0], &[5_000, 1, 0, FAR / 2]));
     records.push(record(&[2], &[0, 1, FAR / 4, FAR / 4]));
-    let start = std::time::Instant::now();
     assert_eq!(read_all(&records), 0);
-    assert!(start.elapsed() < std::time::Duration::from_secs(5), "{:?}", start.elapsed());
     let (machine, lost) = recovered(&records).finish(config(), 6_000);
     machine.validate();
     assert!(lost > FAR / 2, "what has no bytes is counted as lost: {lost}");
