@@ -5,8 +5,8 @@ use std::time::Duration;
 
 const SMALL: [&str; 2] = ["--message-memory", "2000000"];
 const LIMIT: Duration = Duration::from_secs(60);
-const LENGTH: usize = 20_000;
-const COUNT: u32 = 15_000;
+const LENGTH: usize = 30_000;
+const COUNT: u32 = 10_000;
 /// Files of the log beyond which it asks the queues to let go, and its two spare ones.
 const LOG_BYTES: u64 = 256 * 1024 * 1024 + 2 * 64 * 1024 * 1024;
 /// The reserve of the block store and a few files that are not full or not yet gone.

@@ -24,11 +24,11 @@ fn is_small(broker: &Broker) {
 
 #[test]
 fn two_hundred_megabytes_of_persistent_messages_survive_outside_of_memory() {
-    const COUNT: u32 = 20_000;
+    const COUNT: u32 = 8_000;
     with_restarts(&SMALL, async |broker| {
         let channel = broker.connect().await.confirm_channel().await;
         channel.durable_queue("q").await;
-        channel.publish_numbered("q", 0..COUNT, 10_000, &persistent()).await;
+        channel.publish_numbered("q", 0..COUNT, 25_000, &persistent()).await;
         is_small(broker);
         broker.end(libc::SIGKILL);
         broker.start_again(&SMALL);
@@ -43,11 +43,11 @@ fn two_hundred_megabytes_of_persistent_messages_survive_outside_of_memory() {
 
 #[test]
 fn two_hundred_megabytes_of_transient_messages_leave_memory_too() {
-    const COUNT: u32 = 20_000;
+    const COUNT: u32 = 8_000;
     with_broker_args(&SMALL, async |broker| {
         let channel = broker.connect().await.confirm_channel().await;
         channel.queue("q").await;
-        channel.publish_numbered("q", 0..COUNT, 10_000, &BasicProperties::default()).await;
+        channel.publish_numbered("q", 0..COUNT, 25_000, &BasicProperties::default()).await;
         is_small(broker);
         assert!(broker.disk_bytes("paged") > 100_000_000, "they are on the disk");
         let numbers = channel.drain_numbered("q", COUNT as usize, |_| false).await;
