@@ -137,8 +137,39 @@ fn keep_catalog_forms() {
     keep("catalog", "empty", &[1, 0, 0, 0, 0, 0]);
 }
 
+/// The log, the snapshot and the chunk that the broker's tests keep, as the parts that the target takes.
+fn keep_queue_logs() {
+    let read = |name: &str| {
+        let path = format!("{}/../crates/broker/tests/fixtures/{name}.bin", env!("CARGO_MANIFEST_DIR"));
+        fs::read(path).expect("the fixture is there")
+    };
+    let part = |kind: u8, bytes: &[u8]| [&[kind][..], &(bytes.len() as u16).to_le_bytes(), bytes].concat();
+    let mut parts = Vec::new();
+    let log = read("queue-log-v1");
+    let mut rest = log.as_slice();
+    let mut next = || {
+        let (length, behind) = rest.split_first_chunk::<4>()?;
+        let (bytes, behind) = behind.split_at(u32::from_le_bytes(*length) as usize);
+        rest = behind;
+        Some(bytes)
+    };
+    while let (Some(head), Some(chunk)) = (next(), next()) {
+        if !chunk.is_empty() {
+            parts.extend(part(0, chunk));
+        }
+        parts.extend(part(2, head));
+    }
+    let snapshot = part(1, &read("queue-snapshot-v1"));
+    for settings in [0, 31] {
+        keep("queue_log", &format!("log-{settings}"), &[&[settings][..], &parts].concat());
+        keep("queue_log", &format!("snapshot-{settings}"), &[&[settings][..], &parts, &snapshot].concat());
+    }
+    keep("queue_log", "lost-block", &[&[0][..], &parts, &part(3, &[])].concat());
+}
+
 fn main() {
     logs();
+    keep_queue_logs();
     let mut encoded = Vec::new();
     table().encode(&mut encoded);
     keep("table", "every-type", &encoded);

@@ -72,6 +72,11 @@ pub fn arguments<const N: usize>(fields: [(&str, AMQPValue); N]) -> FieldTable {
     table
 }
 
+/// Properties of a persistent message, and nothing else.
+pub fn persistent() -> BasicProperties {
+    BasicProperties::default().with_delivery_mode(2)
+}
+
 /// A long string as a field value.
 pub fn text(value: &str) -> AMQPValue {
     AMQPValue::LongString(value.into())
@@ -112,6 +117,17 @@ impl Channel {
     pub async fn queue_with(&self, name: &str, arguments: FieldTable) {
         let declared = self.declare(name, QueueDeclareOptions::default(), arguments).await;
         declared.expect("queue.declare-ok");
+    }
+
+    /// Declares a durable queue.
+    pub async fn durable_queue(&self, name: &str) {
+        self.durable_queue_with(name, FieldTable::default()).await;
+    }
+
+    /// The same with arguments.
+    pub async fn durable_queue_with(&self, name: &str, arguments: FieldTable) {
+        let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+        self.declare(name, durable, arguments).await.expect("queue.declare-ok");
     }
 
     /// Declares a queue.
@@ -202,6 +218,11 @@ impl Channel {
     ) -> Confirmation {
         let sent = self.send(exchange, key, BasicPublishOptions::default(), body, properties).await;
         sent.expect("the broker takes the message")
+    }
+
+    /// Publishes a persistent message.
+    pub async fn publish_persistent(&self, exchange: &str, key: &str, body: &str) -> Confirmation {
+        self.publish_with(exchange, key, body.as_bytes(), persistent()).await
     }
 
     /// Publishes a mandatory message.

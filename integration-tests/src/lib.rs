@@ -3,6 +3,7 @@
 //! [`with_broker`] starts the real binary as a child process, gives it to a test and looks at the end
 //! whether it is still well; [`Client`] is lapin with the words tests need, [`Peer`] a bare socket.
 
+mod backlog;
 mod binary;
 mod client;
 mod frame;
@@ -11,9 +12,12 @@ mod process;
 mod wait;
 mod wire;
 
+pub use backlog::{number_of, numbered};
 pub use binary::broker_binary;
-pub use client::{Channel, Client, Deliveries, arguments, bodies_of, body, header, refusal, text};
+pub use client::{
+    Channel, Client, Deliveries, arguments, bodies_of, body, header, persistent, refusal, text,
+};
 pub use frame::{Frame, FrameReader, Payload, frame, open_channel, publish_frames};
-pub use process::{Broker, with_broker, with_broker_args};
+pub use process::{Broker, with_broker, with_broker_args, with_restarts};
 pub use wait::{TEST_TIME_LIMIT, WAIT, soon, wait_for};
 pub use wire::{Close, Peer};

@@ -2,7 +2,8 @@
 //!
 //! Invariant: the child does not outlive its `Broker`; it is stopped by its own pid, first with
 //! SIGTERM. A test that passes also proves that the broker lived to its end, logged no panic and
-//! stopped with exit code 0.
+//! stopped with exit code 0. The data directory goes with the `Broker`, not with the process: a broker
+//! that was stopped or killed can be started again on what it left.
 
 use crate::binary::broker_binary;
 use crate::client::Client;
@@ -44,14 +45,19 @@ pub fn with_broker(test: impl AsyncFnOnce(&Broker)) {
 
 /// Runs a test against a broker started with more flags.
 pub fn with_broker_args(flags: &[&str], test: impl AsyncFnOnce(&Broker)) {
-    let broker = Broker::start(flags);
+    with_restarts(flags, async |broker| test(broker).await);
+}
+
+/// Runs a test that stops or kills its broker and starts it again on the same data directory.
+pub fn with_restarts(flags: &[&str], test: impl AsyncFnOnce(&mut Broker)) {
+    let mut broker = Broker::start(flags);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .expect("a runtime for the test");
     runtime.block_on(async {
-        let run = tokio::time::timeout(TEST_TIME_LIMIT, test(&broker)).await;
+        let run = tokio::time::timeout(TEST_TIME_LIMIT, test(&mut broker)).await;
         assert!(run.is_ok(), "the test took longer than {TEST_TIME_LIMIT:?}");
     });
     runtime.shutdown_background();
@@ -64,12 +70,21 @@ impl Broker {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let data_dir = std::env::temp_dir().join(format!("leveret-test-{}-{number}", std::process::id()));
+        Broker::start_in(data_dir, flags)
+    }
+
+    /// The command that starts the binary on free ports of the loopback and this data directory.
+    pub fn command_in(data_dir: &Path, flags: &[&str]) -> Command {
         let mut command = Broker::command();
         command
             .args(["--amqp-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--data-dir"])
-            .arg(&data_dir)
+            .arg(data_dir)
             .args(flags);
-        let mut child = command.spawn().expect("the broker's binary runs");
+        command
+    }
+
+    fn start_in(data_dir: PathBuf, flags: &[&str]) -> Broker {
+        let mut child = Broker::command_in(&data_dir, flags).spawn().expect("the broker's binary runs");
         let log = Arc::new(Mutex::new(String::new()));
         let (start_line, log_reader) = match follow_log(&mut child, log.clone()) {
             Ok(found) => found,
@@ -156,6 +171,47 @@ impl Broker {
         }
     }
 
+    /// Ends the process; what it leaves stays. SIGKILL ends it at once, any other signal in order.
+    pub fn end(&mut self, signal: i32) {
+        self.signal(signal);
+        let status = self.wait(STOP_LIMIT);
+        assert!(status.is_some(), "the broker did not end within {STOP_LIMIT:?} of signal {signal}");
+        let log = self.whole_log();
+        if signal != libc::SIGKILL {
+            assert!(status.is_some_and(|status| status.success()), "it ended with {status:?}:\n{log}");
+        }
+        assert!(!log.contains("panicked"), "the broker panicked:\n{log}");
+    }
+
+    /// Starts it again, on new ports, on what it left when it was ended.
+    pub fn start_again(&mut self, flags: &[&str]) {
+        let next = Broker::start_in(self.data_dir.clone(), flags);
+        let mut before = std::mem::replace(self, next);
+        // The directory is the new one's.
+        before.data_dir = PathBuf::new();
+    }
+
+    /// Ends it with a signal and starts it again with the default configuration.
+    pub fn restart(&mut self, signal: i32) {
+        self.end(signal);
+        self.start_again(&[]);
+    }
+
+    /// Tries to start a broker that refuses to; gives what it says.
+    pub fn refusal_in(data_dir: &Path, flags: &[&str]) -> String {
+        let output = Broker::command_in(data_dir, flags).output().expect("the broker's binary runs");
+        let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        text
+    }
+
+    /// The log of a process that has ended: it is complete when its pipe has ended.
+    fn whole_log(&self) -> String {
+        let reader = self.log_reader.lock().expect("log reader").take();
+        reader.map(JoinHandle::join);
+        self.log()
+    }
+
     /// Proves that it is well, and stops it.
     fn finish(self) {
         let ended = self.child.lock().expect("child").try_wait().expect("a child's state");
@@ -165,10 +221,7 @@ impl Broker {
         let status = self.wait(STOP_LIMIT);
         assert!(status.is_some(), "the broker did not stop within {STOP_LIMIT:?} of SIGTERM");
         assert!(status.is_some_and(|status| status.success()), "the broker ended with {status:?}");
-        // The log is complete when its pipe has ended.
-        let reader = self.log_reader.lock().expect("log reader").take();
-        reader.map(JoinHandle::join);
-        let log = self.log();
+        let log = self.whole_log();
         assert!(log.contains("SIGTERM") || log.contains("SIGINT"), "the broker ended by itself");
         assert!(!log.contains("panicked"), "the broker panicked");
     }
@@ -186,7 +239,9 @@ impl Drop for Broker {
         if std::thread::panicking() {
             eprintln!("--- log of the broker (pid {}) ---\n{}", self.pid, self.log());
         }
-        let _ = std::fs::remove_dir_all(&self.data_dir);
+        if !self.data_dir.as_os_str().is_empty() {
+            let _ = std::fs::remove_dir_all(&self.data_dir);
+        }
     }
 }
 

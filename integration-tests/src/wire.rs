@@ -75,6 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         assert_eq!(start.ids(), (10, 10), "connection.start");
         let capabilities = Payload::default().field("authentication_failure_close", b't', &[1]);
         let capabilities = capabilities.field("consumer_cancel_notify", b't', &[1]);
+        let capabilities = capabilities.field("connection.blocked", b't', &[1]);
         let table = Payload::default().longtext(&capabilities.0);
         let client = Payload::default().field("capabilities", b'F', &table.0);
         let start_ok = Payload::method(10, 11).longtext(&client.0);

@@ -150,11 +150,7 @@ impl Config {
                 first.$key.or(second.$key)
             };
         }
-        let frame_max = pick!(frame_max).unwrap_or(types::limits::FRAME_SIZE_DEFAULT_BYTES);
-        if frame_max != 0 && frame_max < types::limits::FRAME_SIZE_MIN_BYTES {
-            let min = types::limits::FRAME_SIZE_MIN_BYTES;
-            return Err(format!("frame-max is {frame_max}: it must be 0 or at least {min} bytes"));
-        }
+        let frame_max = frame_max(pick!(frame_max))?;
         let message_size_max_bytes =
             pick!(max_message_size).unwrap_or(types::limits::MESSAGE_SIZE_DEFAULT_BYTES);
         if message_size_max_bytes > types::limits::MESSAGE_SIZE_MAX_BYTES {
@@ -170,13 +166,7 @@ impl Config {
                 "memory-high-watermark is {memory_high_watermark}: it must be above 0 and at most 1"
             ));
         }
-        let message_memory_bytes = pick!(message_memory);
-        if let Some(bytes) = message_memory_bytes
-            && bytes < types::limits::MESSAGE_MEMORY_MIN_BYTES
-        {
-            let min = types::limits::MESSAGE_MEMORY_MIN_BYTES;
-            return Err(format!("message-memory is {bytes}: it must be at least {min} bytes"));
-        }
+        let message_memory_bytes = pick!(message_memory).map(message_memory).transpose()?;
         let log_json = match pick!(log_format).as_deref() {
             None | Some("text") => false,
             Some("json") => true,
@@ -222,6 +212,23 @@ impl Config {
             default_vhost: pick!(default_vhost).unwrap_or_else(|| "/".to_owned()),
         })
     }
+}
+
+fn frame_max(bytes: Option<u32>) -> Result<u32, String> {
+    let bytes = bytes.unwrap_or(types::limits::FRAME_SIZE_DEFAULT_BYTES);
+    let min = types::limits::FRAME_SIZE_MIN_BYTES;
+    if bytes != 0 && bytes < min {
+        return Err(format!("frame-max is {bytes}: it must be 0 or at least {min} bytes"));
+    }
+    Ok(bytes)
+}
+
+fn message_memory(bytes: u64) -> Result<u64, String> {
+    let min = types::limits::MESSAGE_MEMORY_MIN_BYTES;
+    if bytes < min {
+        return Err(format!("message-memory is {bytes}: it must be at least {min} bytes"));
+    }
+    Ok(bytes)
 }
 
 fn tls_config(

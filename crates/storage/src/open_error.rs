@@ -79,7 +79,7 @@ impl fmt::Display for OpenError {
             Self::Damaged { path, offset, what } => write!(
                 formatter,
                 "'{}' is damaged at byte {offset}: {what}. Nothing was changed. Restore the data \
-                 directory from a backup, or keep a copy of it and start once with accept_damage, \
+                 directory from a backup, or keep a copy of it and start once with --accept-damage, \
                  which passes over what cannot be read and lists it",
                 path.display()
             ),

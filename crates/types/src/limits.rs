@@ -117,6 +117,8 @@ pub const BLOCK_RESERVE_BYTES: u64 = 32 * 1024 * 1024;
 pub const BLOCK_RETRY_MS: u64 = 200;
 /// A block store that was given nothing for this time gives its buffer's memory back.
 pub const BLOCK_IDLE_MS: u64 = 10_000;
+/// Most messages in one block: no more fit into what a block is made of.
+pub const BLOCK_MESSAGE_COUNT_MAX: u32 = 65_536;
 /// Files that a block store keeps open for reading.
 pub const BLOCK_OPEN_FILE_COUNT_MAX: usize = 16;
 /// Bytes of blocks whose owners are asked at the same time to put them elsewhere; one file may exceed it.

@@ -75,7 +75,10 @@ impl LogState {
             LogCommand::Return(ranges) => {
                 for range in ranges {
                     for (start, end) in self.live.within(*range).collect::<Vec<_>>() {
-                        (start..end).for_each(|index| *self.returns.entry(index).or_default() += 1);
+                        for index in start..end {
+                            let count = self.returns.entry(index).or_default();
+                            *count = count.saturating_add(1);
+                        }
                     }
                 }
             }

@@ -550,8 +550,10 @@ impl QueueMachine {
         }
         for (start, end) in self.state.live.ranges() {
             for index in start..end {
-                let segment = self.tail.segment(index).expect("every live message has a segment");
-                assert!(segment.stored.is_some() || segment.record(index).is_some(), "{index} has no bytes");
+                let segment = self.tail.segment(index);
+                let has_bytes = segment
+                    .is_some_and(|segment| segment.stored.is_some() || segment.record(index).is_some());
+                assert!(has_bytes, "{index} has no bytes");
             }
         }
         self.tail.validate(&self.state.live);

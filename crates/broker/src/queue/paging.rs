@@ -18,6 +18,8 @@ use std::sync::Arc;
 pub const BLOCK_BYTES: u64 = 256 * 1024;
 /// A chunk of which this much is live becomes a block by itself.
 const BLOCK_ALONE_BYTES: u64 = 96 * 1024;
+/// From the first to the last index of a block's messages.
+const BLOCK_SPAN_MAX: u32 = u32::MAX;
 /// Messages looked at for reading ahead.
 const AHEAD_COUNT_MAX: u64 = 65_536;
 /// A block of which less than this share is live, in percent, is given up when it stays so.
@@ -90,7 +92,12 @@ impl QueueMachine {
             }
             let bytes = segment.live_record_bytes();
             let alone = bytes >= BLOCK_ALONE_BYTES;
-            if alone || open.as_ref().is_some_and(|job| job.bytes + bytes > BLOCK_BYTES) {
+            let end = segment.range().1;
+            // Offsets within a segment have 32 bits; what lies between old messages and new ones may not.
+            let is_full = |job: &PageJob| {
+                job.bytes + bytes > BLOCK_BYTES || end - job.first > u64::from(BLOCK_SPAN_MAX)
+            };
+            if alone || open.as_ref().is_some_and(is_full) {
                 jobs.extend(open.take());
             }
             let job = open.get_or_insert_with(|| PageJob::new(segment.first));
@@ -104,7 +111,7 @@ impl QueueMachine {
             }
             job.add(chunk, ordinals, &ranges);
             job.bytes += bytes;
-            job.end = segment.range().1;
+            job.end = end;
             segment.moving = true;
             taken += bytes;
             if alone {
@@ -200,15 +207,20 @@ impl QueueMachine {
         wanted
     }
 
-    /// A block was read.
-    pub fn loaded(&mut self, first: u64, at: BlockAt, chunk: Arc<Chunk>) {
-        let Some((_, segment)) = self.tail.beginning_with(first) else { return };
+    /// A block was read. False when it does not hold the records that it must.
+    #[must_use]
+    pub fn loaded(&mut self, first: u64, at: BlockAt, chunk: Arc<Chunk>) -> bool {
+        let Some((_, segment)) = self.tail.beginning_with(first) else { return true };
         if !segment.is_at(at) || segment.chunk.is_some() {
-            return;
+            return true;
+        }
+        if segment.place.ordinals_end() > chunk.len() {
+            return false;
         }
         let grown = segment.load(chunk);
         self.tail.grow(grown);
         self.tail.loaded.insert(first);
+        true
     }
 
     /// A block cannot be read: its messages are lost. Gives which ones.

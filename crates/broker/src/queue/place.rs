@@ -39,6 +39,27 @@ impl Place {
         }
     }
 
+    /// Which messages have records, when the segment begins with `first`.
+    pub(super) fn ranges(&self, first: u64) -> impl Iterator<Item = Range> + '_ {
+        let (picks, runs) = match self {
+            Place::Picks(picks) => (Some((first, first + u64::from(picks.len()))), [].as_slice()),
+            Place::Runs(runs) => (None, runs.as_slice()),
+        };
+        let range = move |run: &Run| {
+            let start = first + u64::from(run.offset);
+            (start, start + u64::from(run.count))
+        };
+        picks.into_iter().chain(runs.iter().map(range))
+    }
+
+    /// Behind the highest ordinal.
+    pub(super) fn ordinals_end(&self) -> u32 {
+        match self {
+            Place::Picks(picks) => picks.len().checked_sub(1).map_or(0, |last| picks.ordinal(last) + 1),
+            Place::Runs(runs) => runs.iter().map(|run| run.ordinal + run.count).max().unwrap_or(0),
+        }
+    }
+
     /// The runs of `ranges`, which lie at or above `first`, when their records are written one behind the
     /// other.
     pub(super) fn packed(first: u64, ranges: &[Range]) -> Vec<Run> {

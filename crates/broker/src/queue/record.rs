@@ -28,6 +28,10 @@ use crate::message::{Chunk, DeathReason, Persistence};
 use std::sync::Arc;
 
 const VERSION: u8 = 1;
+/// Indexes end here, long before a queue could reach it.
+pub(super) const INDEX_MAX: u64 = 1 << 62;
+/// Queue times end here: with the year 9999.
+const TIME_MAX_MS: u64 = 253_402_300_799_999;
 const ENQUEUE: u8 = 1;
 const SETTLE: u8 = 2;
 const DISCARD: u8 = 3;
@@ -186,16 +190,16 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
     let kind = reader.u8()?;
     let record = match kind {
         ENQUEUE => Record::Enqueue {
-            first: reader.varint()?,
+            first: index(&mut reader)?,
             count: u32_of(&mut reader)?,
-            at_ms: reader.varint()?,
+            at_ms: time(&mut reader)?,
             handed: reader.varint()?,
             runs: runs(&mut reader)?,
         },
         SETTLE => Record::Settle { handed: reader.varint()?, ranges: ranges(&mut reader)? },
         DISCARD => {
             let reason = reason(&mut reader)?;
-            let at_ms = reader.varint()?;
+            let at_ms = time(&mut reader)?;
             Record::Discard(ranges(&mut reader)?, reason, at_ms)
         }
         RETURN => Record::Return(ranges(&mut reader)?),
@@ -207,11 +211,24 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
     Ok(record)
 }
 
+pub(super) fn index(reader: &mut Reader<'_>) -> Result<u64, DecodeError> {
+    let at = reader.position();
+    let index = reader.varint()?;
+    if index > INDEX_MAX { reader.refuse(at, format!("index {index} is too high")) } else { Ok(index) }
+}
+
+/// A queue time. What is later than the clock can tell would stop it.
+pub(super) fn time(reader: &mut Reader<'_>) -> Result<u64, DecodeError> {
+    let at = reader.position();
+    let at_ms = reader.varint()?;
+    if at_ms > TIME_MAX_MS { reader.refuse(at, format!("time {at_ms} is too late")) } else { Ok(at_ms) }
+}
+
 fn snapshot(reader: &mut Reader<'_>) -> Result<Snapshot, DecodeError> {
     let mut snapshot = Snapshot::default();
-    snapshot.state.next = reader.varint()?;
+    snapshot.state.next = index(reader)?;
     snapshot.handed = reader.varint()?;
-    snapshot.last_ms = reader.varint()?;
+    snapshot.last_ms = time(reader)?;
     ranges(reader)?.into_iter().for_each(|range| snapshot.state.live.insert(range));
     let mut index = 0;
     for _ in 0..reader.count(2)? {

@@ -2,13 +2,15 @@
 //!
 //! Invariant: what was committed is there in its old place; what clients held is ready again; transient
 //! messages are gaps. Records from before the last snapshot bring bytes, the snapshot says what lives.
+//! No record, whatever is in it, makes this panic, walk a range that holds no messages, or keep more
+//! memory than its messages and itself account for.
 
 use super::config::QueueConfig;
 use super::index_set::{IndexSet, Range};
 use super::log_state::{LogCommand, LogState};
 use super::machine::QueueMachine;
 use super::place::Place;
-use super::record::{self, Encoded, Record, Snapshot};
+use super::record::{self, Encoded, INDEX_MAX, Record, Snapshot};
 use super::segment::Segment;
 use super::stored::BlockAt;
 use super::stored_entry::StoredEntry;
@@ -65,13 +67,32 @@ impl RecoveredQueue {
             }
             Record::Discard(ranges, reason, at_ms) => {
                 self.note(0, at_ms);
+                let ranges = self.with_bytes(&ranges);
                 self.state.apply(&LogCommand::Discard(ranges, reason, at_ms));
             }
-            Record::Return(ranges) => self.state.apply(&LogCommand::Return(ranges)),
+            Record::Return(ranges) => {
+                let ranges = self.with_bytes(&ranges);
+                self.state.apply(&LogCommand::Return(ranges));
+            }
             Record::Moved(entry) => self.place(entry),
             Record::Snapshot(snapshot) => self.restore(*snapshot),
         }
         Ok(())
+    }
+
+    /// Parts of `ranges` whose messages have bytes, each once. Only of these something is kept for every
+    /// message: a damaged log may name ranges as long as the numbers go.
+    fn with_bytes(&self, ranges: &[Range]) -> Vec<Range> {
+        let mut parts = IndexSet::default();
+        for (start, end) in ranges {
+            let from = self.segments.range(..=start).next_back().map_or(*start, |(first, _)| *first);
+            for segment in self.segments.range(from..*end.max(&from)).map(|(_, segment)| segment) {
+                for (low, high) in segment.place.ranges(segment.first) {
+                    parts.insert((low.max(*start), high.min(*end)));
+                }
+            }
+        }
+        parts.ranges().collect()
     }
 
     fn note(&mut self, handed: u64, at_ms: u64) {
@@ -164,27 +185,53 @@ impl RecoveredQueue {
         self.segments.values().map(Segment::resident).sum()
     }
 
+    /// Makes live messages, their segments and what is known of them agree: segments that do not follow one
+    /// another go, then live messages without bytes. Gives how many these were and whose blocks are over.
+    fn agree(&mut self) -> (u64, Vec<BlockAt>) {
+        let mut over = Vec::new();
+        let mut held = IndexSet::default();
+        let mut end = 0;
+        self.segments.retain(|_, segment| {
+            let range = segment.range();
+            let follows = range.0 >= end;
+            if follows {
+                end = range.1;
+                segment.place.ranges(range.0).for_each(|range| held.insert(range));
+            } else {
+                over.extend(segment.stored.as_ref().map(|stored| stored.at));
+            }
+            follows
+        });
+        let missing: Vec<Range> = self.state.live.ranges().flat_map(|range| held.gaps(range)).collect();
+        let lost = missing.iter().map(|(start, end)| end - start).sum();
+        self.state.apply(&LogCommand::Settle(missing));
+        let LogState { live, returns, discarding, next, .. } = &mut self.state;
+        returns.retain(|index, _| live.contains(*index));
+        discarding.retain(|index, _| live.contains(*index));
+        *next = (*next).max(end);
+        self.segments.retain(|_, segment| {
+            segment.live = live.count_within(segment.range()) as u32;
+            if segment.live == 0 {
+                over.extend(segment.stored.as_ref().map(|stored| stored.at));
+            }
+            segment.live > 0
+        });
+        (lost, over)
+    }
+
     /// The queue, ready to go on. Gives how many live messages had no bytes, which cannot be unless the
     /// log was damaged: they are let go.
     pub fn finish(mut self, config: QueueConfig, now_ms: u64) -> (QueueMachine, u64) {
-        let mut homeless = IndexSet::default();
-        for (start, end) in self.state.live.ranges() {
-            homeless.insert((start, end));
-        }
-        for segment in self.segments.values() {
-            homeless.remove(segment.range());
-        }
-        let missing: Vec<Range> = homeless.ranges().collect();
-        let lost = homeless.count();
-        self.state.apply(&LogCommand::Settle(missing));
         // Transient messages may have been handed out beyond the last record: their indexes are used up.
-        self.state.next = self.state.next.max(self.handed);
+        self.state.next = self.state.next.max(self.handed.min(INDEX_MAX));
+        let (lost, over) = self.agree();
         let mut machine = QueueMachine::new(config, true, now_ms);
         machine.state = LogState { config: machine.state.config, ..self.state };
         machine.seen_below = self.handed;
         machine.handed = self.handed;
         let segments: VecDeque<Segment> = self.segments.into_values().collect();
         machine.tail = Tail::of(segments);
+        over.into_iter().for_each(|at| machine.tail.free(at));
         machine.wake_up();
         (machine, lost)
     }

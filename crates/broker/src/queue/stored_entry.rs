@@ -4,9 +4,14 @@
 
 use super::index_set::Range;
 use super::place::{Place, Run};
+use super::record;
 use super::segment::Segment;
 use super::stored::{BlockAt, Mark, Stored};
 use crate::codec::{self, DecodeError, Reader};
+use crate::message::RECORD_HEAD_BYTES;
+use types::limits::{BLOCK_MESSAGE_COUNT_MAX, CHUNK_SIZE_MAX_BYTES};
+
+const _: () = assert!(CHUNK_SIZE_MAX_BYTES / RECORD_HEAD_BYTES < BLOCK_MESSAGE_COUNT_MAX as usize);
 
 /// A segment whose bytes are in a block, as the log keeps it.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,7 +65,7 @@ impl StoredEntry {
 
     pub(super) fn decode(reader: &mut Reader<'_>) -> Result<StoredEntry, DecodeError> {
         let at = BlockAt { file: reader.u64()?, offset: reader.u32()?, length: reader.u32()? };
-        let first = reader.varint()?;
+        let first = record::index(reader)?;
         let count = u32_of(reader)?;
         let runs = runs(reader)?;
         let live_bytes = reader.varint()?;
@@ -79,12 +84,24 @@ impl StoredEntry {
         let mut arrivals = Vec::with_capacity(arrivals_count);
         for _ in 0..arrivals_count {
             offset = sum(reader, offset)?;
-            at_ms = sum(reader, at_ms)?;
-            arrivals.push((offset.min(u32::MAX.into()) as u32, at_ms));
+            let step = record::time(reader)?;
+            at_ms = at_ms.saturating_add(step);
+            if offset >= count.into() {
+                return reader.refuse(reader.position(), "arrival outside its segment");
+            }
+            arrivals.push((offset as u32, at_ms));
         }
         let within = |run: &Run| u64::from(run.offset) + u64::from(run.count) <= u64::from(count);
-        if !runs.iter().all(within) || first.checked_add(count.into()).is_none() {
+        if !runs.iter().all(within) {
             return reader.refuse(reader.position(), "messages outside their segment");
+        }
+        let messages: u64 = runs.iter().map(|run| u64::from(run.count)).sum();
+        let record_bytes = messages * RECORD_HEAD_BYTES as u64 + live_bytes.min(u32::MAX.into());
+        if messages > BLOCK_MESSAGE_COUNT_MAX.into()
+            || record_bytes > at.length.into()
+            || live_bytes > at.length.into()
+        {
+            return reader.refuse(reader.position(), "more messages than their block has room for");
         }
         Ok(StoredEntry { first, count, runs, stored: Stored::new(at, live_bytes, marks, arrivals) })
     }

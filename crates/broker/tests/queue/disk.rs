@@ -65,9 +65,9 @@ impl Disk {
             return;
         }
         self.last_block += 1;
-        let at = BlockAt { file: self.last_block, offset: 5, length: 9 };
         let mut bytes = Vec::new();
         job.fill(&mut bytes);
+        let at = BlockAt { file: self.last_block, offset: 5, length: bytes.len() as u32 };
         self.blocks.insert(at, bytes);
         machine.paged(&job, at);
     }
@@ -75,7 +75,7 @@ impl Disk {
     fn read(&mut self, machine: &mut QueueMachine, wanted: Vec<(u64, BlockAt)>) {
         for (first, at) in wanted {
             let chunk = Chunk::decode(self.blocks[&at].clone()).unwrap();
-            machine.loaded(first, at, Arc::new(chunk));
+            assert!(machine.loaded(first, at, Arc::new(chunk)));
         }
     }
 

@@ -32,6 +32,8 @@ pub enum Answer {
 }
 
 #[derive(Clone, Debug)]
+// Not every test's queue goes to the disk.
+#[allow(dead_code)]
 pub enum Step {
     Enqueue(Vec<Message>),
     AddConsumer {

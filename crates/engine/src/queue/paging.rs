@@ -187,18 +187,23 @@ impl Queue {
 
     pub(super) fn loaded(&self, state: &mut QueueState, first: u64, at: BlockAt, read: BlockRead) {
         let row = self.row.load();
-        match read {
-            BlockRead::Chunk(chunk) => state.machine.loaded(first, at, chunk),
+        let why = match read {
+            BlockRead::Chunk(chunk) => {
+                if state.machine.loaded(first, at, chunk) {
+                    return;
+                }
+                format!("{at:?}: the block has too few messages")
+            }
             BlockRead::Failed(error) => {
                 tracing::error!(queue = %row.name, vhost = %row.vhost, "messages wait to be read: {error}");
                 state.paging.unread.push((first, at));
+                return;
             }
-            BlockRead::Lost(error) => {
-                let lost = state.machine.load_failed(first, at);
-                let count: u64 = lost.iter().map(|(start, end)| end - start).sum();
-                tracing::error!(queue = %row.name, vhost = %row.vhost, count, "messages are lost: {error}");
-            }
-        }
+            BlockRead::Lost(why) => why,
+        };
+        let lost = state.machine.load_failed(first, at);
+        let count: u64 = lost.iter().map(|(start, end)| end - start).sum();
+        tracing::error!(queue = %row.name, vhost = %row.vhost, count, "messages are lost: {why}");
     }
 
     pub(super) fn checkpoint(&self, state: &mut QueueState, up_to: u64) {

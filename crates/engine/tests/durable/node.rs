@@ -80,6 +80,7 @@ pub fn small(disk: Arc<dyn Disk>, dir: &Path) -> StorageConfig {
         wal: Some(wal),
         blocks: Some(blocks),
         lock: false,
+        idle: None,
     }
 }
 

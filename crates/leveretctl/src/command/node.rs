@@ -244,6 +244,13 @@ fn status(context: &Context) -> Result<(), Failure> {
         ],
     );
     section(
+        "Free Disk Space",
+        vec![
+            format!("Low free disk space watermark: {}", mib(&node["disk_free_limit"])),
+            format!("Free disk space: {}", mib(&node["disk_free"])),
+        ],
+    );
+    section(
         "File Descriptors",
         vec![format!("Total: {}, limit: {}", text(&node["fd_used"]), text(&node["fd_total"]))],
     );

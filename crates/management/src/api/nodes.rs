@@ -59,6 +59,8 @@ fn node(api: &Api) -> Value {
         "mem_limit": alarms.memory_limit_bytes(),
         "mem_alarm": current.memory,
         "mem_calculation_strategy": "rss",
+        "disk_free": alarms.disk_free_bytes(),
+        "disk_free_limit": alarms.disk_limit_bytes(),
         "disk_free_alarm": current.disk,
         "fd_used": fd_used,
         "fd_total": fd_total,

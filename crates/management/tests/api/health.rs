@@ -58,3 +58,17 @@ fn a_memory_alarm_fails_the_checks() {
     server.broker.alarms().set_memory(0);
     server.get("/api/health/checks/alarms");
 }
+
+#[test]
+fn a_disk_alarm_fails_the_checks() {
+    let server = Server::start();
+    server.broker.alarms().set_disk(4_711, true);
+    for check in ["alarms", "local-alarms"] {
+        let body = server.expect(503, "GET", &format!("/api/health/checks/{check}"), Value::Null);
+        assert_eq!(body["alarms"], json!([{"node": "leveret@test", "resource": "disk"}]));
+    }
+    let node = &server.get("/api/nodes")[0];
+    assert_eq!((&node["disk_free_alarm"], &node["disk_free"]), (&json!(true), &json!(4_711)));
+    server.broker.alarms().set_disk(u64::MAX - 1, false);
+    server.get("/api/health/checks/alarms");
+}

@@ -39,6 +39,7 @@ fn there_is_one_node() {
         ("mem_limit", json!(1u64 << 40)),
         ("mem_alarm", json!(false)),
         ("disk_free_alarm", json!(false)),
+        ("disk_free_limit", json!(server.broker.alarms().disk_limit_bytes())),
     ] {
         assert_eq!(node[key], value, "{key}");
     }
