@@ -8,7 +8,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 const LENGTH: usize = 30_000;
 const COUNT: u32 = 10_000;
 /// Files of the log beyond which it asks the queues to let go, and its two spare ones.
-const LOG_BYTES: u64 = 256 * 1024 * 1024 + 2 * 64 * 1024 * 1024;
+const LOG_BYTES: u64 = 96 * 1024 * 1024 + 3 * 32 * 1024 * 1024;
 /// The reserve of the block store and a few files that are not full or not yet gone.
 const FILES_BYTES: u64 = 32 * 1024 * 1024 + 4 * 16 * 1024 * 1024;
 
