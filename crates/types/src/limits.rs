@@ -71,7 +71,7 @@ pub const WAL_SPARE_COUNT: usize = 2;
 /// How long the log waits before it tries again to make a file on a full disk.
 pub const WAL_ROOM_RETRY_MS: u64 = 200;
 /// How long the log's thread looks for more work before it sleeps.
-pub const WAL_SPIN_US: u64 = 30;
+pub const WAL_SPIN_US: u64 = 120;
 
 /// Largest `x-max-priority`.
 pub const PRIORITY_MAX: u8 = 255;
