@@ -1,6 +1,9 @@
 //! `x-delayed-message`: a message is routed when its `x-delay` is over, by the rules of the inner type.
 
-use integration_tests::{Channel, arguments, bodies_of, body, header, refusal, text, with_broker};
+use integration_tests::{
+    Channel, arguments, bodies_of, body, header, refusal, text, with_broker, with_restarts,
+};
+use lapin::options::ExchangeDeclareOptions;
 use lapin::types::AMQPValue;
 use lapin::{BasicProperties, Confirmation};
 use std::time::{Duration, Instant};
@@ -134,5 +137,57 @@ fn the_inner_type_must_exist() {
             assert_eq!(code, 406);
             assert!(text.contains("'x-delayed-type' must be an existing exchange type"), "{text}");
         }
+    });
+}
+
+fn persistent_after(delay: i32) -> BasicProperties {
+    after(delay).with_delivery_mode(2)
+}
+
+#[test]
+fn what_a_durable_exchange_holds_survives_a_kill_and_comes_at_its_time() {
+    for signal in [libc::SIGKILL, libc::SIGTERM] {
+        with_restarts(&[], async |broker| {
+            let channel = broker.connect().await.confirm_channel().await;
+            let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
+            let inner = arguments([("x-delayed-type", text("direct"))]);
+            channel.declare_exchange("delayed", "x-delayed-message", durable, inner).await.unwrap();
+            channel.durable_queue("q").await;
+            channel.bind("q", "delayed", "k").await;
+            let start = Instant::now();
+            channel.publish_with("delayed", "k", b"soon", persistent_after(300)).await;
+            channel.publish_with("delayed", "k", b"transient", after(300)).await;
+            channel.publish_with("delayed", "k", b"later", persistent_after(3000)).await;
+            broker.restart(signal);
+            let channel = broker.connect().await.channel().await;
+            assert_eq!(body(&channel.take_soon("q").await), "soon", "after signal {signal}");
+            let later = channel.take_soon("q").await;
+            let waited = start.elapsed();
+            assert_eq!(body(&later), "later");
+            assert!(waited >= Duration::from_millis(2990), "came after {waited:?}");
+            assert_eq!(header(&later, "x-death"), None, "a delay is no death");
+        });
+    }
+}
+
+#[test]
+fn what_a_deleted_exchange_held_is_gone_for_good() {
+    with_restarts(&[], async |broker| {
+        let channel = broker.connect().await.confirm_channel().await;
+        let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
+        let inner = arguments([("x-delayed-type", text("fanout"))]);
+        channel.durable_queue("q").await;
+        for body in ["old", "new"] {
+            channel.declare_exchange("delayed", "x-delayed-message", durable, inner.clone()).await.unwrap();
+            channel.bind("q", "delayed", "").await;
+            channel.publish_with("delayed", "", body.as_bytes(), persistent_after(700)).await;
+            if body == "old" {
+                channel.exchange_delete("delayed".into(), Default::default()).await.unwrap();
+            }
+        }
+        broker.restart(libc::SIGKILL);
+        let channel = broker.connect().await.channel().await;
+        assert_eq!(body(&channel.take_soon("q").await), "new");
+        assert_eq!(channel.depth("q").await, 0);
     });
 }
