@@ -103,7 +103,7 @@ fn mandatory_and_confirms_are_judged_at_the_publish() {
 }
 
 #[test]
-fn many_delays_are_held_by_one_index() {
+fn many_delays_are_held_and_all_come() {
     with_broker(async |broker| {
         let channel = broker.connect().await.confirm_channel().await;
         delayed_exchange(&channel, "direct").await;
