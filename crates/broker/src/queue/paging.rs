@@ -73,11 +73,13 @@ impl QueueMachine {
         let mut jobs: Vec<PageJob> = Vec::new();
         let mut open: Option<PageJob> = None;
         let (mut passed, mut taken) = (0, 0);
+        let from = if why == PageOut::Relocation { 0 } else { self.tail.skip_stored() };
         let live = &self.state.live;
-        for segment in &mut self.tail.segments {
+        for segment in self.tail.segments.iter_mut().skip(from) {
             let wanted = segment.live > 0 && segment.chunk.is_some() && !segment.moving && fits(segment, why);
             let kept = match why {
-                PageOut::Pressure { keep, .. } => {
+                // What is wanted next is in blocks already where there are some.
+                PageOut::Pressure { keep, .. } if from == 0 => {
                     passed += segment.live_record_bytes();
                     passed <= keep
                 }
@@ -294,7 +296,9 @@ impl QueueMachine {
 
     /// The position in the log of the oldest message whose bytes are only there and in memory.
     pub fn oldest_position(&self) -> Option<u64> {
-        let unstored = self.tail.segments().filter(|segment| segment.live > 0 && segment.stored.is_none());
+        let from = self.tail.position(self.tail.unstored_from);
+        let rest = self.tail.segments.iter().skip(from);
+        let unstored = rest.filter(|segment| segment.live > 0 && segment.stored.is_none());
         unstored.map(|segment| segment.position).filter(|position| *position > 0).min()
     }
 

@@ -28,6 +28,8 @@ pub(super) struct Tail {
     pub(super) loaded: BTreeSet<u64>,
     /// Stored segments with live messages.
     pub(super) stored: usize,
+    /// Below this index everything live is in blocks: a deep backlog is not walked at each turn.
+    pub(super) unstored_from: u64,
     /// Sums of bodies may be estimates: some were in blocks.
     pub(super) estimates: bool,
     /// Blocks that nobody needs any more.
@@ -50,6 +52,17 @@ impl Tail {
         let segment = Segment::arrived(first, chunk, picks, at_ms);
         self.resident += segment.resident();
         self.segments.push_back(segment);
+    }
+
+    /// Where the first segment stands that is not in a block.
+    pub(super) fn skip_stored(&mut self) -> usize {
+        let from = self.position(self.unstored_from);
+        let stored = |segment: &&Segment| segment.stored.is_some() || segment.live == 0;
+        let skipped = from + self.segments.iter().skip(from).take_while(stored).count();
+        if let Some(last) = skipped.checked_sub(1).and_then(|at| self.segments.get(at)) {
+            self.unstored_from = last.range().1;
+        }
+        skipped
     }
 
     /// Bytes of memory in use.
@@ -228,6 +241,9 @@ impl Tail {
         }
         let stored = self.segments.iter().filter(|segment| segment.stored.is_some()).count();
         assert_eq!(self.stored, stored, "stored segments");
+        let below = self.segments.iter().take_while(|segment| segment.range().1 <= self.unstored_from);
+        let is_stored = |segment: &Segment| segment.stored.is_some() || segment.live == 0;
+        assert!(below.into_iter().all(is_stored), "not in a block below {}", self.unstored_from);
         assert_eq!(
             self.dead,
             self.segments.iter().filter(|segment| segment.live == 0).count(),
