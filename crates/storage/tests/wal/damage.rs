@@ -38,7 +38,7 @@ fn refused(directory: &Directory, wanted: &str) {
     match open(&directory.disk(), &tiny()) {
         Err(error @ OpenError::Damaged { .. }) => {
             let text = error.to_string();
-            assert!(text.contains(wanted) && text.contains("accept_damage"), "{text}");
+            assert!(text.contains(wanted) && text.contains("--accept-damage"), "{text}");
         }
         Err(error) => panic!("{error}"),
         Ok((_, found)) => panic!("opened, with {} entries", found.entries.len()),
