@@ -310,3 +310,13 @@ fn after_a_restart_no_new_message_counts_as_seen_before() {
     let pair = run(QueueConfig::default(), &steps);
     assert_eq!(pair.machine.counts().unacked, 3);
 }
+
+#[test]
+fn what_was_handed_out_before_a_restart_is_redelivered() {
+    let pair =
+        run(QueueConfig::default(), &[messages(4), consumer(2), deliver(), Step::Restart, unlimited()]);
+    let offers = pair.machine.offers();
+    let flags: Vec<bool> =
+        pair.machine.deliveries(&offers[0].ranges).first(4).map(|delivery| delivery.redelivered).collect();
+    assert_eq!(flags, [true, true, false, false]);
+}

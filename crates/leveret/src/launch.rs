@@ -66,11 +66,6 @@ async fn serve(
     tokio::spawn(broker.clone().run_memory_watch());
     tokio::spawn(broker.clone().run_disk_watch());
     tokio::spawn(broker.clone().run_housekeeping());
-    let cannot_accept = |error: std::io::Error| format!("connections cannot be accepted: {error}");
-    server.accept(listeners.amqp, None).map_err(cannot_accept)?;
-    if let (Some(listener), Some(tls)) = (listeners.amqps, tls) {
-        server.accept(listener, Some(tls)).map_err(cannot_accept)?;
-    }
     let management = match listeners.http {
         Some(listener) => Some(
             Management::start(broker.clone(), listener, management_settings(&config, &addresses))
@@ -78,6 +73,11 @@ async fn serve(
         ),
         None => None,
     };
+    let cannot_accept = |error: std::io::Error| format!("connections cannot be accepted: {error}");
+    server.accept(listeners.amqp, None).map_err(cannot_accept)?;
+    if let (Some(listener), Some(tls)) = (listeners.amqps, tls) {
+        server.accept(listener, Some(tls)).map_err(cannot_accept)?;
+    }
     tracing::info!(
         "Leveret {} started: node {}, {}, data in {}",
         env!("CARGO_PKG_VERSION"),

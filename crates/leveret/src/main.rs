@@ -31,8 +31,18 @@ fn hold_little_memory() {
     }
 }
 
+/// Takes as many open files as the system lets the process have: each connection is one.
+fn allow_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        eprintln!("leveret: the limit of open files stays as it is: {error}");
+    }
+}
+
 fn main() -> ExitCode {
     hold_little_memory();
+    allow_many_files();
     let config = match config::Config::load() {
         Ok(config) => config,
         Err(error) => {

@@ -57,7 +57,12 @@ impl Management {
         let address = listener.local_addr()?;
         listener.set_nonblocking(true)?;
         let token = match &config.data_dir {
-            Some(data_dir) => Some(token::TokenFile::create(data_dir, address)?),
+            // Without the file operators need a password; a full disk must not keep the node from starting.
+            Some(data_dir) => token::TokenFile::create(data_dir, address)
+                .inspect_err(
+                    |error| tracing::warn!(%error, "no token file for leveretctl in the data directory"),
+                )
+                .ok(),
             None => None,
         };
         let secret = token.as_ref().map(|file| file.secret().to_owned());

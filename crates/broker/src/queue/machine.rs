@@ -68,6 +68,8 @@ pub struct QueueMachine {
     pub(super) volatile: IndexSet,
     /// Behind the last message that was ever handed out.
     pub(super) handed: u64,
+    /// What the log knows of that.
+    pub(super) logged_handed: u64,
     /// Messages below may have been seen before the node last stopped.
     pub(super) seen_below: u64,
     /// Dead letters that are being published.
@@ -95,6 +97,7 @@ impl QueueMachine {
             had_consumers: false,
             volatile: IndexSet::default(),
             handed: 0,
+            logged_handed: 0,
             seen_below: 0,
             lettered: BTreeSet::new(),
             log: Vec::new(),

@@ -180,6 +180,11 @@ pub(super) fn encode_snapshot(
     out
 }
 
+/// Whether a record says how far messages were handed out.
+pub(super) fn carries_handed(record: &[u8]) -> bool {
+    matches!(record.get(1), Some(&(ENQUEUE | SETTLE)))
+}
+
 /// Reads a record.
 pub(super) fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
     let mut reader = Reader::new(bytes);

@@ -229,6 +229,7 @@ impl RecoveredQueue {
         machine.state = LogState { config: machine.state.config, ..self.state };
         machine.seen_below = self.handed;
         machine.handed = self.handed;
+        machine.logged_handed = self.handed;
         let segments: VecDeque<Segment> = self.segments.into_values().collect();
         machine.tail = Tail::of(segments);
         over.into_iter().for_each(|at| machine.tail.free(at));
@@ -277,9 +278,16 @@ impl QueueMachine {
     /// Commands just taken, as the log keeps them; each may be asked for once, in order.
     pub fn records_of(&mut self, commands: &[LogCommand]) -> Vec<Encoded> {
         let (volatile, handed) = (&self.volatile, self.handed);
-        let records =
+        let mut records: Vec<Encoded> =
             commands.iter().filter_map(|command| record::encode(command, volatile, handed)).collect();
         self.forget_volatile(commands);
+        if self.handed > self.logged_handed && self.state.live.count() > self.volatile.count() {
+            let known = records.iter().any(|(record, _)| record::carries_handed(record));
+            if !known {
+                records.push((Self::handed_record(self.handed), None));
+            }
+            self.logged_handed = self.handed;
+        }
         records
     }
 
@@ -298,8 +306,18 @@ impl QueueMachine {
 
     /// A record that changes nothing.
     pub fn empty_record() -> Vec<u8> {
-        record::encode(&LogCommand::Settle(Vec::new()), &IndexSet::default(), 0)
+        Self::handed_record(0)
+    }
+
+    /// A record that only says which messages may have been seen.
+    fn handed_record(handed: u64) -> Vec<u8> {
+        record::encode(&LogCommand::Settle(Vec::new()), &IndexSet::default(), handed)
             .map_or_else(Vec::new, |(record, _)| record)
+    }
+
+    /// Whether messages were handed out of which the log knows nothing yet.
+    pub fn has_news_for_log(&self) -> bool {
+        !self.log.is_empty() || self.handed > self.logged_handed
     }
 
     /// The queue as one record, which makes earlier ones needless but for bytes that are only there.

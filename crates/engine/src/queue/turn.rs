@@ -395,13 +395,10 @@ fn picks_bytes(chunk: &Chunk, picks: &Picks) -> u64 {
 
 /// Hands what the turn did to the log.
 fn log_turn(state: &mut QueueState, from: u64, urgent: bool) -> Commit {
-    if !state.log.keeps_commands() {
+    if !state.log.keeps_commands() || !state.machine.has_news_for_log() {
         return Commit::Now;
     }
     let commands = state.machine.take_log();
-    if commands.is_empty() {
-        return Commit::Now;
-    }
     let records = state.machine.records_of(&commands);
     let commit = state.log.append(Turn { commands: &commands, records, urgent });
     if let Commit::At { first, .. } = commit {

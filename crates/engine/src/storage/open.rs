@@ -72,6 +72,14 @@ impl BlockSizes {
     }
 }
 
+/// A queue with what its log had.
+struct Found {
+    row: Arc<catalog::Queue>,
+    recovered: RecoveredQueue,
+    /// Some of its messages are lost.
+    damaged: bool,
+}
+
 /// How to go on with data that are damaged.
 const DAMAGE_ADVICE: &str = "restore the directory from a backup, or start with --accept-damage to go on \
                              without what is lost";
@@ -137,21 +145,29 @@ impl Broker {
         let broker =
             Broker::assemble(config, catalog, logs, Some(CatalogLog::new(wal)), Some(Arc::new(storage)));
         sink.connect(&broker).map_err(cannot)?;
+        let is_damaged = queues.iter().any(|found| found.damaged);
         broker.take_over(queues);
+        if is_damaged && let Some(storage) = broker.storage() {
+            storage.wal.flush()?;
+        }
         Ok(broker)
     }
 
     /// Makes the queues that were found, and lets each look at what is due.
-    fn take_over(self: &Arc<Broker>, found: Vec<(Arc<catalog::Queue>, RecoveredQueue)>) {
+    fn take_over(self: &Arc<Broker>, found: Vec<Found>) {
         let now_ms = clock::now_ms();
         let mut waking = Vec::new();
-        for (row, recovered) in found {
+        for Found { row, recovered, damaged } in found {
             let (count, id) = (recovered.count(), row.id);
             let (machine, lost) = recovered.finish(row.config.clone(), now_ms);
             if lost > 0 {
                 tracing::error!(queue = %row.name, vhost = %row.vhost, lost, "messages have lost their bytes");
             }
-            let log = self.logs().open(&row);
+            let mut log = self.logs().open(&row);
+            if lost > 0 || damaged {
+                // What was accepted once is not asked about again.
+                log.checkpoint(machine.snapshot(now_ms), machine.oldest_position());
+            }
             let wakes = count > 0 || row.config.expires_ms.is_some();
             let queue = Arc::new(Queue::with(row, log, machine));
             self.add_queue(id, queue.clone());
@@ -174,12 +190,13 @@ fn adopt_blocks(
     catalog: &Catalog,
     blocks: &OpenBlocks,
     accept_damage: bool,
-) -> Result<Vec<(Arc<catalog::Queue>, RecoveredQueue)>, String> {
+) -> Result<Vec<Found>, String> {
     let mut queues = Vec::new();
     let declared = catalog.vhosts.values().flat_map(|vhost| vhost.queues.values().cloned());
     let exchanges = catalog.vhosts.values().flat_map(|vhost| vhost.exchanges.values());
     for row in declared.chain(exchanges.filter_map(|exchange| exchange.holding_queue())) {
         let mut recovered = recovery.queues.remove(&row.id.0).unwrap_or_default();
+        let mut damaged = false;
         let needed: Vec<_> = recovered.blocks().collect();
         for at in needed {
             let Err(why) = blocks.adopt(row.id.0, location_of(&at)) else { continue };
@@ -187,22 +204,17 @@ fn adopt_blocks(
             if !accept_damage {
                 return Err(format!("{what}; {DAMAGE_ADVICE}"));
             }
+            damaged = true;
             let count = recovered.lose_block(at);
             tracing::error!("{count} messages are lost: {what}");
         }
-        queues.push((row, recovered));
+        queues.push(Found { row, recovered, damaged });
     }
     Ok(queues)
 }
 
 /// The first entries of this process: the catalog as it starts, and the end of logs that nobody has.
-fn begin_log(
-    wal: &Wal,
-    catalog: &Catalog,
-    is_new: bool,
-    recovery: &Recovery,
-    queues: &[(Arc<catalog::Queue>, RecoveredQueue)],
-) {
+fn begin_log(wal: &Wal, catalog: &Catalog, is_new: bool, recovery: &Recovery, queues: &[Found]) {
     let entry = |log, kind, head| Entry { log, kind, head, body: None };
     let mut entries = Vec::new();
     if is_new {
@@ -213,7 +225,7 @@ fn begin_log(
         Command::Restart.encode(&mut restart);
         entries.push(entry(CATALOG_LOG, EntryKind::Record, restart));
     }
-    let kept: std::collections::HashSet<u64> = queues.iter().map(|(row, _)| row.id.0).collect();
+    let kept: std::collections::HashSet<u64> = queues.iter().map(|found| found.row.id.0).collect();
     let mut over: Vec<u64> =
         recovery.logs.iter().copied().filter(|log| *log != CATALOG_LOG && !kept.contains(log)).collect();
     over.sort_unstable();

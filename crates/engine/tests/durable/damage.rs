@@ -92,7 +92,9 @@ async fn a_missing_block_file_is_named_with_its_queue() {
         assert!(why.contains(word), "'{word}' is not in: {why}");
     }
     let (node, listener) = open(&disk, true);
-    let left = ids(&node.unwrap()).await;
+    let node = node.unwrap();
+    let left = ids(&node).await;
+    node.close().unwrap();
     assert!(!left.is_empty() && (left.len() as u64) < COUNT && left.is_sorted(), "{left:?}");
     let (told, lines) = (listener.lines(), listener.lines().join("\n"));
     let lost = told.iter().filter_map(|line| {
@@ -101,6 +103,9 @@ async fn a_missing_block_file_is_named_with_its_queue() {
     });
     assert_eq!(lost.sum::<u64>(), COUNT - left.len() as u64, "{lines}");
     assert!(listener.heard(&["queue 'q'", name(&blocks[0])]), "{lines}");
+    // What was accepted once does not stop the next start.
+    let (node, _) = open(&disk, false);
+    assert_eq!(ids(&node.unwrap()).await, left);
 }
 
 #[tokio::test]

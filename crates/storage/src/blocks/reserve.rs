@@ -122,5 +122,5 @@ impl Reserve {
 
 /// Whether an error says that there is no room.
 pub(super) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    crate::disk::is_out_of_room(error)
 }

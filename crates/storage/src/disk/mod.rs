@@ -16,6 +16,15 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
+/// Whether an error says that there is no room now and may be later: on the disk, or for another open
+/// file, of which clients may have taken all that the process may have.
+pub fn is_out_of_room(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let no_more_files = [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        || no_more_files.contains(&error.raw_os_error())
+}
+
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenMode {
@@ -61,4 +70,18 @@ pub trait DiskFile: Send + Sync {
     fn set_len(&self, length: u64) -> io::Result<()>;
     /// Makes what was written survive a crash (fdatasync).
     fn sync(&self) -> io::Result<()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_clients_can_use_up_is_waited_for() {
+        let by_number = |errno: rustix::io::Errno| io::Error::from_raw_os_error(errno.raw_os_error());
+        for errno in [rustix::io::Errno::NOSPC, rustix::io::Errno::MFILE, rustix::io::Errno::NFILE] {
+            assert!(is_out_of_room(&by_number(errno)), "{errno:?}");
+        }
+        assert!(!is_out_of_room(&by_number(rustix::io::Errno::IO)));
+    }
 }

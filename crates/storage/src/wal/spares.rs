@@ -232,5 +232,5 @@ impl Spares {
 }
 
 fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    crate::disk::is_out_of_room(error)
 }
