@@ -102,8 +102,9 @@ impl Broker {
                 targets = self.publish_made(&row.vhost, &made, Some((&outlet, letter.index)));
             }
             // Nobody wants it: that is an arrival too.
-            letter_box.state.lock().count(letter.index, targets as i64 + 1);
-            letter_box.state.lock().count(letter.index, -1);
+            let mut state = letter_box.state.lock();
+            state.count(letter.index, targets as i64 + 1);
+            state.count(letter.index, -1);
         }
         crate::drive::touch(&outlet);
     }

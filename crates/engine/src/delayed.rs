@@ -8,7 +8,7 @@ use crate::node::Broker;
 use crate::outlet::Outlet;
 use crate::queue::Queue;
 use broker::catalog::Exchange;
-use broker::message::{Chunk, ChunkBuilder, Record, RecordHead};
+use broker::message::{Chunk, Record, RecordHead};
 use std::sync::Arc;
 use types::{ExchangeName, VhostName};
 
@@ -41,7 +41,5 @@ impl Broker {
 /// which its properties still have.
 fn held(message: &Record<'_>, delay_ms: u64) -> Chunk {
     let head = RecordHead { ttl_ms: Some(delay_ms), priority: 0, ..message.head };
-    let mut builder = ChunkBuilder::default();
-    builder.push(head, &Arc::from(message.route), message.properties, message.body);
-    builder.finish()
+    Chunk::single(head, message.route.into(), message.properties, message.body)
 }

@@ -115,11 +115,6 @@ impl Broker {
         self.storage.as_ref()
     }
 
-    /// Bytes of messages in memory, and above how many bodies leave it.
-    pub fn message_memory(&self) -> (u64, u64) {
-        (self.paging.used_bytes(), self.paging.limit_bytes())
-    }
-
     pub(crate) fn paging(&self) -> &PagingBudget {
         &self.paging
     }

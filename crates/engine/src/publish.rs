@@ -408,9 +408,7 @@ impl Broker {
 fn of_one(wire: Arc<[u8]>, properties: &[u8], body: &[u8]) -> Chunk {
     let head =
         Properties::parse(properties).ok().and_then(|view| record_head(&view).ok()).unwrap_or_default();
-    let mut builder = ChunkBuilder::default();
-    builder.push(head, &wire, properties, body);
-    builder.finish()
+    Chunk::single(head, wire, properties, body)
 }
 
 /// A chunk of one message published to `exchange` with `key`.

@@ -202,11 +202,14 @@ impl Chunk {
     pub fn extract(&self, ordinals: impl Iterator<Item = u32> + Clone) -> Chunk {
         let bytes = ordinals.clone().map(|ordinal| self.head(ordinal).record_bytes()).sum();
         let mut builder = ChunkBuilder { data: Vec::with_capacity(bytes), ..ChunkBuilder::default() };
-        for ordinal in ordinals {
-            let record = self.record(ordinal);
-            let route = &self.routes[usize::from(record.head.route)];
-            builder.push(record.head, route, record.properties, record.body);
-        }
+        ordinals.for_each(|ordinal| builder.take_over(self, ordinal));
+        builder.finish()
+    }
+
+    /// A chunk of one message, copied to its own size.
+    pub fn single(head: RecordHead, route: Arc<[u8]>, properties: &[u8], body: &[u8]) -> Chunk {
+        let mut builder = ChunkBuilder::default();
+        builder.push(head, &route, properties, body);
         builder.finish()
     }
 
@@ -308,6 +311,14 @@ impl ChunkBuilder {
         self.data.extend_from_slice(properties);
         self.data.extend_from_slice(body);
         ordinal
+    }
+
+    /// Appends record `ordinal` of another chunk. A route like the last one's is not kept again.
+    pub fn take_over(&mut self, chunk: &Chunk, ordinal: u32) {
+        let record = chunk.record(ordinal);
+        let known = self.routes.last().filter(|last| ***last == *record.route).cloned();
+        let route = known.unwrap_or_else(|| chunk.routes[usize::from(record.head.route)].clone());
+        self.push(record.head, &route, record.properties, record.body);
     }
 
     /// The chunk, and an empty builder again. A small chunk is copied to its own size, so that it

@@ -80,16 +80,7 @@ impl PageJob {
         }
         let mut builder = ChunkBuilder::default();
         for part in &self.parts {
-            let mut last: Option<Arc<[u8]>> = None;
-            for ordinal in &part.ordinals {
-                let record = part.chunk.record(*ordinal);
-                let route = match last.take().filter(|last| **last == *record.route) {
-                    Some(route) => route,
-                    None => Arc::from(record.route),
-                };
-                builder.push(record.head, &route, record.properties, record.body);
-                last = Some(route);
-            }
+            part.ordinals.iter().for_each(|ordinal| builder.take_over(&part.chunk, *ordinal));
         }
         builder.finish().encode(out);
     }

@@ -16,6 +16,7 @@ pub use paging::BlockRead;
 
 use crate::clock;
 use crate::outlet::Outlet;
+use crate::storage::Waiter;
 use arc_swap::ArcSwap;
 use broker::catalog;
 use broker::queue::{QueueCounts, QueueMachine, QueueTotals};
@@ -61,10 +62,8 @@ struct QueueState {
     log: Box<dyn QueueLog>,
     /// Consumers with their ways out, by id.
     outlets: Vec<ConsumerOutlet>,
-    /// Tickets whose messages are appended but not committed.
-    uncommitted: VecDeque<(u64, Ticket, Vec<u64>)>,
-    /// Barriers that wait for a commit.
-    fences: VecDeque<(u64, oneshot::Sender<()>)>,
+    /// Who waits for positions of a log that leaves the telling to the queue.
+    uncommitted: VecDeque<(u64, Waiter)>,
     /// Gets that wait for the next message to be in memory.
     gets: VecDeque<WaitingGet>,
     paging: paging::Paging,
@@ -135,7 +134,6 @@ impl Queue {
                 log,
                 outlets: Vec::new(),
                 uncommitted: VecDeque::new(),
-                fences: VecDeque::new(),
                 gets: VecDeque::new(),
                 paging: paging::Paging::default(),
                 commands: Vec::new(),

@@ -118,6 +118,9 @@ impl Queue {
     }
 
     fn read_ahead(self: &Arc<Queue>, state: &mut QueueState, broker: &Broker, storage: &Storage) {
+        if !state.machine.has_blocks() {
+            return;
+        }
         let letters = state.machine.letters_waiting(DEAD_LETTER_WINDOW);
         let wanted = !state.gets.is_empty() || state.machine.has_taker();
         let ahead = if wanted { PAGE_READ_AHEAD_BYTES } else { 0 };

@@ -4,7 +4,7 @@
 //! published after the queue's lock is released, a window at a time, so that no two queues are locked
 //! at once and cycles cannot deadlock.
 
-use super::command::{AddConsumer, DeleteConditions, Enqueue, QueueCommand, Ticket};
+use super::command::{AddConsumer, DeleteConditions, Enqueue, QueueCommand};
 use super::log::{Commit, Turn};
 use super::{ConsumerOutlet, Queue, QueueState, WaitingGet};
 use crate::clock;
@@ -16,7 +16,6 @@ use broker::message::{Chunk, DeathReason};
 use broker::queue::{Overflow, Picks};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use tokio::sync::oneshot;
 use types::limits::{CONSUMER_BIAS_BYTES, DEAD_LETTER_WINDOW, QUEUE_TURN_MAX_BYTES};
 use types::{AmqpError, ConsumerId};
 
@@ -29,19 +28,6 @@ pub(crate) enum TurnEnd {
     Idle,
     /// It goes on in another turn.
     More,
-}
-
-/// Who waits for what a turn did to be committed.
-#[derive(Default)]
-struct Waiters {
-    tickets: Vec<(Ticket, Vec<u64>)>,
-    fences: Vec<oneshot::Sender<()>>,
-}
-
-impl Waiters {
-    fn is_empty(&self) -> bool {
-        self.tickets.is_empty() && self.fences.is_empty()
-    }
 }
 
 /// What a turn leaves to be done without the queue's lock.
@@ -106,7 +92,7 @@ impl Queue {
     ) -> bool {
         let now_ms = clock::now_ms();
         let from = state.machine.state().next;
-        let mut waiters = Waiters::default();
+        let mut waiters = Vec::new();
         let mut bytes_done = 0;
         for command in commands.drain(..) {
             bytes_done += command.mailbox_bytes();
@@ -137,12 +123,12 @@ impl Queue {
         state: &mut QueueState,
         command: QueueCommand,
         now_ms: u64,
-        waiters: &mut Waiters,
+        waiters: &mut Vec<Waiter>,
         broker: &Broker,
         aftermath: &mut Aftermath,
     ) {
         match command {
-            QueueCommand::Enqueue(enqueue) => self.enqueue(state, enqueue, now_ms, &mut waiters.tickets),
+            QueueCommand::Enqueue(enqueue) => self.enqueue(state, enqueue, now_ms, waiters),
             QueueCommand::Settle(consumer, ranges) => {
                 state.machine.settle(consumer, &ranges);
             }
@@ -179,7 +165,7 @@ impl Queue {
                 Queue::log_went_on(state);
                 committed(state, position);
             }
-            QueueCommand::CommitFence(reply) => waiters.fences.push(reply),
+            QueueCommand::CommitFence(reply) => waiters.push(Waiter::Fence(reply)),
             QueueCommand::DeadLettered(indexes) => state.machine.dead_lettered(indexes.into_iter()),
             QueueCommand::Paged(job, outcome) => self.paged(state, &job, outcome),
             QueueCommand::Loaded(first, at, read) => self.loaded(state, first, at, read),
@@ -196,18 +182,18 @@ impl Queue {
         state: &mut QueueState,
         enqueue: Enqueue,
         now_ms: u64,
-        tickets: &mut Vec<(Ticket, Vec<u64>)>,
+        waiters: &mut Vec<Waiter>,
     ) {
         let Enqueue { chunk, mut picks, bytes, ticket } = enqueue;
         if self.is_gone() {
             // As in RabbitMQ, what a deleted queue was still to get counts as confirmed.
-            tickets.extend(ticket.map(|ticket| (ticket, Vec::new())));
+            waiters.extend(ticket.map(|ticket| Waiter::Ticket(ticket, Vec::new())));
             return;
         }
         let count = picks.len();
         if state.machine.room_for(&chunk, &picks) >= count {
             state.machine.enqueue(chunk, picks, bytes, now_ms);
-            tickets.extend(ticket.map(|ticket| (ticket, Vec::new())));
+            waiters.extend(ticket.map(|ticket| Waiter::Ticket(ticket, Vec::new())));
             return;
         }
         let mut done = 0;
@@ -237,7 +223,7 @@ impl Queue {
         }
         if let Some(ticket) = ticket {
             let refused = (refused_from..count).filter_map(|position| ticket.number(position)).collect();
-            tickets.push((ticket, refused));
+            waiters.push(Waiter::Ticket(ticket, refused));
         }
     }
 
@@ -350,9 +336,8 @@ impl Queue {
     fn collect_dead_letters(&self, state: &mut QueueState, aftermath: &mut Aftermath) {
         for (index, reason) in state.machine.dead_letters(DEAD_LETTER_WINDOW) {
             let Some(record) = state.machine.record(index) else { continue };
-            let mut one = broker::message::ChunkBuilder::default();
-            one.push(record.head, &Arc::from(record.route), record.properties, record.body);
-            aftermath.dead_letters.push(DeadLetterCopy { index, reason, chunk: Arc::new(one.finish()) });
+            let chunk = Chunk::single(record.head, record.route.into(), record.properties, record.body);
+            aftermath.dead_letters.push(DeadLetterCopy { index, reason, chunk: Arc::new(chunk) });
         }
     }
 
@@ -407,64 +392,47 @@ fn log_turn(state: &mut QueueState, from: u64, urgent: bool) -> Commit {
     commit
 }
 
-/// Confirms what is committed and keeps the rest waiting.
-fn conclude(state: &mut QueueState, commit: Commit, waiters: Waiters) {
-    let Waiters { tickets, fences } = waiters;
-    let commit = match commit {
-        // A barrier also waits for what earlier turns have appended.
-        Commit::Now if !fences.is_empty() => {
-            let forced = state.log.force();
-            tickets.into_iter().for_each(|(ticket, refused)| confirm(ticket, &refused));
-            return fence(state, forced, fences);
-        }
-        commit => commit,
-    };
-    match commit {
-        Commit::Now => tickets.into_iter().for_each(|(ticket, refused)| confirm(ticket, &refused)),
-        Commit::At { last, .. } => {
-            let tickets = tickets.into_iter().map(|(ticket, refused)| Waiter::Ticket(ticket, refused));
-            wait(state, last, tickets.chain(fences.into_iter().map(Waiter::Fence)).collect());
-        }
+/// Tells who waits for what is committed, and keeps the rest waiting: with the log, or with the queue.
+fn conclude(state: &mut QueueState, commit: Commit, waiters: Vec<Waiter>) {
+    let Commit::At { last, .. } = commit else { return conclude_now(state, waiters) };
+    if !waiters.is_empty() {
+        let left = state.log.wait(last, waiters);
+        state.uncommitted.extend(left.into_iter().map(|waiter| (last, waiter)));
     }
 }
 
-/// Those who wait for a position, with the log or with the queue.
-fn wait(state: &mut QueueState, last: u64, waiters: Vec<Waiter>) {
-    if waiters.is_empty() {
+/// The turn itself has nothing to commit, but a barrier also waits for what earlier turns have appended.
+fn conclude_now(state: &mut QueueState, waiters: Vec<Waiter>) {
+    let (fences, tickets): (Vec<_>, Vec<_>) =
+        waiters.into_iter().partition(|waiter| matches!(waiter, Waiter::Fence(_)));
+    tickets.into_iter().for_each(tell);
+    if fences.is_empty() {
         return;
     }
-    for waiter in state.log.wait(last, waiters) {
-        match waiter {
-            Waiter::Ticket(ticket, refused) => state.uncommitted.push_back((last, ticket, refused)),
-            Waiter::Fence(reply) => state.fences.push_back((last, reply)),
-            Waiter::Queue(_) => {}
-        }
-    }
-}
-
-fn fence(state: &mut QueueState, commit: Commit, fences: Vec<oneshot::Sender<()>>) {
-    match commit {
-        Commit::Now => fences.into_iter().for_each(|reply| {
-            let _ = reply.send(());
-        }),
-        Commit::At { last, .. } => wait(state, last, fences.into_iter().map(Waiter::Fence).collect()),
+    match state.log.force() {
+        Commit::Now => fences.into_iter().for_each(tell),
+        forced => conclude(state, forced, fences),
     }
 }
 
 fn committed(state: &mut QueueState, position: u64) {
-    while state.uncommitted.front().is_some_and(|(at, ..)| *at <= position) {
-        if let Some((_, ticket, refused)) = state.uncommitted.pop_front() {
-            confirm(ticket, &refused);
-        }
-    }
-    while state.fences.front().is_some_and(|(at, _)| *at <= position) {
-        if let Some((_, reply)) = state.fences.pop_front() {
-            let _ = reply.send(());
+    while state.uncommitted.front().is_some_and(|(at, _)| *at <= position) {
+        if let Some((_, waiter)) = state.uncommitted.pop_front() {
+            tell(waiter);
         }
     }
 }
 
-fn confirm(ticket: Ticket, refused: &[u64]) {
-    ticket.outlet.confirmed(&ticket.ranges, refused);
-    touch(&ticket.outlet);
+/// What somebody waited for is committed. A queue that waits is woken by the log, not by a queue.
+fn tell(waiter: Waiter) {
+    match waiter {
+        Waiter::Ticket(ticket, refused) => {
+            ticket.outlet.confirmed(&ticket.ranges, &refused);
+            touch(&ticket.outlet);
+        }
+        Waiter::Fence(reply) => {
+            let _ = reply.send(());
+        }
+        Waiter::Queue(_) => {}
+    }
 }

@@ -4,6 +4,7 @@
 //! Invariant: a file of the name `reserve` was written to its full length and synced.
 
 use super::BlockConfig;
+use crate::disk::is_out_of_room;
 use crate::{Disk, OpenMode};
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
@@ -40,7 +41,7 @@ impl Reserve {
         }
         reserve.remove(NAME)?;
         match reserve.make() {
-            Err(error) if is_full(&error) => {
+            Err(error) if is_out_of_room(&error) => {
                 tracing::warn!(dir = %config.dir.display(), "no room on the disk for the reserve");
             }
             other => other?,
@@ -118,9 +119,4 @@ impl Reserve {
             _ => Ok(()),
         }
     }
-}
-
-/// Whether an error says that there is no room.
-pub(super) fn is_full(error: &io::Error) -> bool {
-    crate::disk::is_out_of_room(error)
 }

@@ -6,10 +6,11 @@
 
 use super::format::{self, FILE_HEAD_BYTES};
 use super::reader::Shelf;
-use super::reserve::{Reserve, is_full};
+use super::reserve::Reserve;
 use super::round::{self, Part, Put};
 use super::store::Counters;
 use super::{BlockSink, Location};
+use crate::disk::is_out_of_room;
 use crate::{DiskFile, OpenMode};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
@@ -198,7 +199,7 @@ impl Writer {
                     return Ok(());
                 }
                 // A file that was begun is kept: the next try writes the same place again.
-                Err(error) if is_full(&error) => {
+                Err(error) if is_out_of_room(&error) => {
                     new_file &= self.current.as_ref().is_none_or(|current| current.end != 0);
                     self.wait_for_room(error)?;
                 }

@@ -9,9 +9,9 @@ use super::ledger::FileInUse;
 use super::names::{FileName, Role};
 use super::prewrite::prewrite;
 use super::stock::{Job, News, ReadyFile, Spare, Stock};
+use crate::disk::is_out_of_room;
 use crate::disk::{Disk, OpenMode};
 use parking_lot::{Condvar, Mutex};
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -216,7 +216,7 @@ impl Spares {
                 stock.next_length = (length * 2).min(self.config.file_bytes);
                 stock.room_again();
             }
-            Err(error) if is_full(&error) => {
+            Err(error) if is_out_of_room(&error) => {
                 drop(stock);
                 // Half a file would take the room that others need.
                 let _ = self.disk.remove(&new);
@@ -229,8 +229,4 @@ impl Spares {
         self.intake.call();
         Ok(())
     }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    crate::disk::is_out_of_room(error)
 }
