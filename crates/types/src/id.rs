@@ -35,5 +35,11 @@ id! {
     LogIndex
 }
 
+id! {
+    /// A node of a cluster: a random number kept in its data directory. Names are labels, addresses change.
+    /// 0 stands for the one node of a broker that is no cluster.
+    NodeId
+}
+
 /// A channel's number within its connection, 1 to channel-max.
 pub type ChannelNumber = u16;

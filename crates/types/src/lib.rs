@@ -12,7 +12,7 @@ pub mod reply_code;
 pub mod table;
 
 pub use error::{AmqpError, Reach};
-pub use id::{ChannelNumber, ConnectionId, ConsumerId, LogIndex, QueueId};
+pub use id::{ChannelNumber, ConnectionId, ConsumerId, LogIndex, NodeId, QueueId};
 pub use name::{ExchangeName, QueueName, RoutingKey, UserName, VhostName};
 pub use properties::Properties;
 pub use reply_code::ReplyCode;
