@@ -23,7 +23,7 @@ mod runner;
 pub mod storage;
 mod timer;
 
-pub use node::{Broker, BrokerConfig};
+pub use node::{Broker, BrokerConfig, Seat};
 pub use outlet::{Outlet, Taken};
 pub use publish::{PublishBatch, record_head};
 pub use queue::{Queue, QueueCommand};

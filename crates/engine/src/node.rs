@@ -7,19 +7,21 @@ use crate::alarm::AlarmBoard;
 use crate::catalog::{CatalogMachine, CatalogStore, LocalCatalogStore};
 use crate::history::Histories;
 use crate::metrics::Metrics;
-use crate::queue::{DeleteConditions, NullLogs, Queue, QueueCommand, QueueLogs};
+use crate::outlet::Outlet;
+use crate::queue::{DeleteConditions, Homes, NullLogs, Queue, QueueCommand, QueueLogs};
 use crate::registry::Connections;
+use crate::reply_to;
 use crate::reply_to::Replies;
 use crate::runner::Runners;
 use crate::storage::{CatalogLog, PagingBudget, Storage};
 use crate::timer::Timer;
 use arc_swap::Guard;
-use broker::catalog::{Catalog, Command, Event, Outcome};
+use broker::catalog::{self, Catalog, Command, Event, Outcome};
 use dashmap::DashMap;
 use std::sync::{Arc, Weak};
 use tokio::sync::{Notify, oneshot};
 use types::limits::{HOUSEKEEPING_SECONDS, PAGE_LEAST_BYTES};
-use types::{AmqpError, ConnectionId, QueueId, VhostName};
+use types::{AmqpError, ConnectionId, NodeId, QueueId, VhostName};
 
 /// What a broker is started with.
 #[derive(Clone, Debug)]
@@ -34,6 +36,23 @@ pub struct BrokerConfig {
     pub paging_limit_bytes: u64,
     /// Free bytes on the disk below which publishers are blocked.
     pub disk_limit_bytes: u64,
+    /// Its place in a cluster; None for a node that is alone.
+    pub seat: Option<Seat>,
+}
+
+/// A node's place in a cluster.
+#[derive(Clone)]
+pub struct Seat {
+    /// This node.
+    pub node: NodeId,
+    /// The way to queues of other nodes.
+    pub homes: Arc<dyn Homes>,
+}
+
+impl std::fmt::Debug for Seat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "node {}", self.node)
+    }
 }
 
 /// A node's broker.
@@ -138,15 +157,7 @@ impl Broker {
 
     /// Changes the catalog.
     pub async fn change(&self, command: Command) -> Result<Outcome, AmqpError> {
-        let tracing = match &command {
-            Command::SetTracing { vhost, .. } => Some(vhost.clone()),
-            _ => None,
-        };
-        let outcome = self.store.propose(command).await?;
-        if let Some(vhost) = tracing {
-            self.trace_queues_of(&vhost);
-        }
-        Ok(outcome)
+        self.store.propose(command).await
     }
 
     /// Tells the queues of a vhost whether the firehose wants their deliveries.
@@ -155,6 +166,34 @@ impl Broker {
         let Some(row) = catalog.vhost(vhost.as_str()) else { return };
         for queue in row.queues.values().filter_map(|queue| self.queue(queue.id)) {
             queue.set_traced(row.tracing);
+        }
+    }
+
+    /// This node; 0 when it is alone.
+    pub fn node(&self) -> NodeId {
+        self.config.seat.as_ref().map_or(NodeId::default(), |seat| seat.node)
+    }
+
+    /// Where direct replies to a name go.
+    pub fn reply_outlet(&self, key: &[u8]) -> Option<Arc<dyn Outlet>> {
+        let seat = self.config.seat.as_ref();
+        match (seat, reply_to::node_of(key)) {
+            (Some(seat), Some(node)) if node != seat.node => seat.homes.reply_outlet(node),
+            _ => self.replies.find(key),
+        }
+    }
+
+    /// A queue as this node has it: itself if its home is here, else the way to it.
+    fn queue_of(&self, row: Arc<catalog::Queue>) -> Queue {
+        match &self.config.seat {
+            Some(seat) if row.home != seat.node && row.home != NodeId::default() => {
+                let forwarder = seat.homes.forwarder(&row);
+                Queue::away(row, forwarder)
+            }
+            _ => {
+                let log = self.logs.open(&row);
+                Queue::new(row, log)
+            }
         }
     }
 
@@ -212,16 +251,19 @@ impl Broker {
             if let Event::ExchangeDeclared(row) = event
                 && let Some(holding) = row.holding_queue()
             {
-                let log = self.logs.open(&holding);
-                self.queues.insert(holding.id, Arc::new(Queue::new(holding, log)));
+                self.queues.insert(holding.id, Arc::new(self.queue_of(holding)));
+            }
+            if let Event::QueueMoved { queue: row, .. } = event {
+                self.settle_in(row);
             }
             if let Event::QueueDeclared(row) = event {
-                let queue = Queue::new(row.clone(), self.logs.open(row));
+                let queue = self.queue_of(row.clone());
                 let vhost = row.vhost.as_str();
                 queue.set_traced(self.catalog().vhost(vhost).is_some_and(|vhost| vhost.tracing));
+                let is_away = queue.is_away();
                 self.queues.insert(row.id, Arc::new(queue));
                 self.metrics.queues_created.add(1);
-                if let Some(expires_ms) = row.config.expires_ms {
+                if let Some(expires_ms) = row.config.expires_ms.filter(|_| !is_away) {
                     self.timer.arm(row.id, crate::clock::now_ms().saturating_add(expires_ms));
                 }
             }
@@ -254,6 +296,7 @@ impl Broker {
                     self.histories.forget(&row.vhost, &row.name);
                 }
                 Event::Bound { vhost, binding } => self.recall(&vhost, &binding),
+                Event::TracingChanged(vhost) => self.trace_queues_of(&vhost),
                 Event::UserDeleted(user) => {
                     let reason = format!("user '{user}' is deleted");
                     self.connections.close_where(&reason, |connection| *connection.user() == user);
@@ -267,6 +310,20 @@ impl Broker {
         }
     }
 
+    /// A queue has another home. What stays here only learns of it; anything else becomes another queue.
+    fn settle_in(&self, row: &Arc<catalog::Queue>) {
+        let old = self.queue(row.id);
+        if let Some(queue) = old.as_ref().filter(|queue| !queue.is_away() && row.home == self.node()) {
+            queue.set_row(row.clone());
+            return;
+        }
+        self.queues.insert(row.id, Arc::new(self.queue_of(row.clone())));
+        if let Some(old) = old {
+            old.set_gone();
+            self.post_quietly(&old, QueueCommand::Deleted);
+        }
+    }
+
     /// Deletes a queue if the conditions hold; gives the number of messages it had.
     pub async fn delete_queue(
         &self,
@@ -275,7 +332,7 @@ impl Broker {
     ) -> Result<u64, AmqpError> {
         let (reply, answer) = oneshot::channel();
         self.post(queue, QueueCommand::PrepareDelete(conditions, reply));
-        let count = answer.await.map_err(|_| AmqpError::internal_error("the queue is gone"))??;
+        let count = answer.await.map_err(|_| queue.no_answer())??;
         let row = queue.row();
         let command =
             Command::DeleteQueue { vhost: row.vhost.clone(), name: row.name.clone(), id: Some(row.id) };
@@ -313,6 +370,9 @@ impl Broker {
     /// Removes what only lived as long as a connection.
     pub async fn forget_connection(&self, connection: ConnectionId) {
         self.connections.remove(connection);
+        if !self.catalog().owns_queues(connection) {
+            return;
+        }
         if let Err(error) = self.change(Command::DeleteExclusive { connection }).await {
             tracing::error!(%connection, %error, "exclusive queues of a closed connection are left");
         }

@@ -44,6 +44,11 @@ pub trait Outlet: Send + Sync {
     /// A message for the direct reply-to consumer of this channel; false when there is none.
     fn reply(&self, record: &Record<'_>) -> bool;
 
+    /// Whether it takes nothing any more, now or later.
+    fn is_closed(&self) -> bool {
+        false
+    }
+
     /// Sends what was written since the last flush.
     fn flush(&self);
 }

@@ -261,6 +261,8 @@ pub enum Event {
     NodeChanged(Arc<Node>),
     /// A node does not belong to the cluster any more.
     NodeForgotten(Arc<Node>),
+    /// The firehose of a vhost is on or off.
+    TracingChanged(VhostName),
     /// A user is new or another one: password, tags or limits.
     UserChanged(UserName),
     /// A user is gone; connections of this user are to be closed.

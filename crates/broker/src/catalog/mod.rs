@@ -73,6 +73,12 @@ impl Catalog {
         self.vhosts.get(name)
     }
 
+    /// Whether a connection has queues for itself.
+    pub fn owns_queues(&self, connection: ConnectionId) -> bool {
+        let first = (connection, VhostName::from(""), QueueName::from(""));
+        self.exclusive_queues.range(first..).next().is_some_and(|row| row.0 == connection)
+    }
+
     /// Changes the catalog; on `Err` nothing has changed and no event was added.
     pub fn apply(&mut self, command: Command, events: &mut Vec<Event>) -> Result<Outcome, AmqpError> {
         let version = self.version + 1;
@@ -132,8 +138,12 @@ impl Catalog {
     fn change_settings(&mut self, command: Command, change: &mut Change<'_>) -> Result<bool, AmqpError> {
         Ok(match command {
             Command::SetTracing { vhost, on } => {
-                let vhost = self.vhost_mut(&vhost)?;
-                std::mem::replace(&mut vhost.tracing, on) != on
+                let row = self.vhost_mut(&vhost)?;
+                let changed = std::mem::replace(&mut row.tracing, on) != on;
+                if changed {
+                    change.events.push(Event::TracingChanged(vhost));
+                }
+                changed
             }
             Command::SetVhostLimit { vhost, limit, value } => {
                 self.vhost_mut(&vhost)?.set_limit(Some(&limit), Some(value))?

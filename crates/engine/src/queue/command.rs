@@ -3,7 +3,7 @@
 use super::paging::BlockRead;
 use crate::outlet::Outlet;
 use broker::message::Chunk;
-use broker::queue::{BlockAt, Consumer, ConsumerError, PageJob, Picks, QueueConfig, Range};
+use broker::queue::{BlockAt, Consumer, ConsumerError, PageJob, Picks, QueueConfig, QueueCounts, Range};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use types::{AmqpError, ConsumerId};
@@ -76,6 +76,8 @@ pub enum QueueCommand {
     Settle(ConsumerId, Vec<Range>),
     /// Messages come back.
     Return(ConsumerId, Vec<Range>),
+    /// Messages come back that no client has seen.
+    PutBack(ConsumerId, Vec<Range>),
     /// A consumer refused messages.
     Reject(ConsumerId, Vec<Range>),
     /// A new consumer.
@@ -95,8 +97,8 @@ pub enum QueueCommand {
     },
     /// Drop all ready messages; answered with their number.
     Purge(oneshot::Sender<u64>),
-    /// A barrier: answered when all that was posted before is done.
-    Fence(oneshot::Sender<()>),
+    /// A barrier: answered with what is in the queue when all that was posted before is done.
+    Fence(oneshot::Sender<QueueCounts>),
     /// If the conditions hold nothing is accepted any more and the catalog may delete the queue.
     PrepareDelete(DeleteConditions, oneshot::Sender<Result<u64, AmqpError>>),
     /// The catalog has deleted the queue.
@@ -134,6 +136,7 @@ impl QueueCommand {
             }
             QueueCommand::Settle(_, ranges)
             | QueueCommand::Return(_, ranges)
+            | QueueCommand::PutBack(_, ranges)
             | QueueCommand::Reject(_, ranges) => ranges.len() * 16,
             _ => 64,
         }
