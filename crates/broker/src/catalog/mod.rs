@@ -73,6 +73,11 @@ impl Catalog {
         self.vhosts.get(name)
     }
 
+    /// Whether a queue had or has this id.
+    pub fn was_given(&self, id: QueueId) -> bool {
+        (1..=self.last_queue_id).contains(&id.0)
+    }
+
     /// Whether a connection has queues for itself.
     pub fn owns_queues(&self, connection: ConnectionId) -> bool {
         let first = (connection, VhostName::from(""), QueueName::from(""));

@@ -37,6 +37,11 @@ impl Handed {
         (count == u64::from(chunk.len())).then_some(Handed { chunk, runs, taken: 0 })
     }
 
+    /// How many there were.
+    pub fn count(&self) -> u32 {
+        self.chunk.len()
+    }
+
     /// How many are left to be taken.
     pub fn left(&self) -> u32 {
         self.chunk.len() - self.taken

@@ -20,6 +20,13 @@ pub struct Enqueue {
     pub ticket: Option<Ticket>,
 }
 
+impl Enqueue {
+    /// Bytes it keeps in memory while it waits.
+    pub fn mailbox_bytes(&self) -> usize {
+        self.bytes as usize + self.picks.len() as usize * broker::message::RECORD_HEAD_BYTES
+    }
+}
+
 /// A publisher that waits for messages to be committed.
 pub struct Ticket {
     /// Its channel.
@@ -131,9 +138,7 @@ impl QueueCommand {
     /// Bytes it keeps in memory while it waits.
     pub fn mailbox_bytes(&self) -> usize {
         match self {
-            QueueCommand::Enqueue(enqueue) => {
-                enqueue.bytes as usize + enqueue.picks.len() as usize * broker::message::RECORD_HEAD_BYTES
-            }
+            QueueCommand::Enqueue(enqueue) => enqueue.mailbox_bytes(),
             QueueCommand::Settle(_, ranges)
             | QueueCommand::Return(_, ranges)
             | QueueCommand::PutBack(_, ranges)
