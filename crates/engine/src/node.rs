@@ -11,7 +11,7 @@ use crate::queue::{DeleteConditions, NullLogs, Queue, QueueCommand, QueueLogs};
 use crate::registry::Connections;
 use crate::reply_to::Replies;
 use crate::runner::Runners;
-use crate::storage::{CatalogLog, PagingBudget, Storage};
+use crate::storage::{CatalogLog, CheckpointSeam, PagingBudget, Storage, Unclaimed};
 use crate::timer::Timer;
 use arc_swap::Guard;
 use broker::catalog::{Catalog, Command, Event, Outcome};
@@ -40,9 +40,11 @@ pub struct BrokerConfig {
 pub struct Broker {
     config: BrokerConfig,
     catalog: CatalogMachine,
-    store: Box<dyn CatalogStore>,
+    pub(crate) store: parking_lot::RwLock<Arc<dyn CatalogStore>>,
     pub(crate) logs: Box<dyn QueueLogs>,
     storage: Option<Arc<Storage>>,
+    pub(crate) unclaimed: Unclaimed,
+    pub(crate) cluster_checkpoint: CheckpointSeam,
     paging: PagingBudget,
     me: Weak<Broker>,
     queues: DashMap<QueueId, Arc<Queue>>,
@@ -82,9 +84,11 @@ impl Broker {
             paging: PagingBudget::new(config.paging_limit_bytes),
             config,
             catalog: CatalogMachine::new(catalog, catalog_log),
-            store: Box::new(LocalCatalogStore::new(broker.clone())),
+            store: parking_lot::RwLock::new(Arc::new(LocalCatalogStore::new(broker.clone()))),
             logs,
             storage,
+            unclaimed: Unclaimed::default(),
+            cluster_checkpoint: CheckpointSeam::default(),
             me: broker.clone(),
             queues: DashMap::new(),
             connections: Connections::default(),
@@ -142,7 +146,8 @@ impl Broker {
             Command::SetTracing { vhost, .. } => Some(vhost.clone()),
             _ => None,
         };
-        let outcome = self.store.propose(command).await?;
+        let store = self.store.read().clone();
+        let outcome = store.propose(command).await?;
         if let Some(vhost) = tracing {
             self.trace_queues_of(&vhost);
         }
@@ -212,14 +217,13 @@ impl Broker {
             if let Event::ExchangeDeclared(row) = event
                 && let Some(holding) = row.holding_queue()
             {
-                let log = self.logs.open(&holding);
-                self.queues.insert(holding.id, Arc::new(Queue::new(holding, log)));
+                self.queues.insert(holding.id, self.make_queue(&holding));
             }
             if let Event::QueueDeclared(row) = event {
-                let queue = Queue::new(row.clone(), self.logs.open(row));
+                let queue = self.make_queue(row);
                 let vhost = row.vhost.as_str();
                 queue.set_traced(self.catalog().vhost(vhost).is_some_and(|vhost| vhost.tracing));
-                self.queues.insert(row.id, Arc::new(queue));
+                self.queues.insert(row.id, queue);
                 self.metrics.queues_created.add(1);
                 if let Some(expires_ms) = row.config.expires_ms {
                     self.timer.arm(row.id, crate::clock::now_ms().saturating_add(expires_ms));
