@@ -7,6 +7,7 @@
 pub mod alarm;
 pub mod catalog;
 pub mod clock;
+mod committed;
 mod dead_letter;
 mod delayed;
 mod drive;

@@ -13,7 +13,7 @@ use crate::registry::Connections;
 use crate::reply_to;
 use crate::reply_to::Replies;
 use crate::runner::Runners;
-use crate::storage::{CatalogLog, PagingBudget, Storage};
+use crate::storage::{CatalogLog, CheckpointSeam, PagingBudget, Storage, Unclaimed};
 use crate::timer::Timer;
 use arc_swap::Guard;
 use broker::catalog::{self, Catalog, Command, Event, Outcome};
@@ -59,9 +59,11 @@ impl std::fmt::Debug for Seat {
 pub struct Broker {
     config: BrokerConfig,
     catalog: CatalogMachine,
-    store: Box<dyn CatalogStore>,
+    pub(crate) store: parking_lot::RwLock<Arc<dyn CatalogStore>>,
     pub(crate) logs: Box<dyn QueueLogs>,
     storage: Option<Arc<Storage>>,
+    pub(crate) unclaimed: Unclaimed,
+    pub(crate) cluster_checkpoint: CheckpointSeam,
     paging: PagingBudget,
     me: Weak<Broker>,
     queues: DashMap<QueueId, Arc<Queue>>,
@@ -101,9 +103,11 @@ impl Broker {
             paging: PagingBudget::new(config.paging_limit_bytes),
             config,
             catalog: CatalogMachine::new(catalog, catalog_log),
-            store: Box::new(LocalCatalogStore::new(broker.clone())),
+            store: parking_lot::RwLock::new(Arc::new(LocalCatalogStore::new(broker.clone()))),
             logs,
             storage,
+            unclaimed: Unclaimed::default(),
+            cluster_checkpoint: CheckpointSeam::default(),
             me: broker.clone(),
             queues: DashMap::new(),
             connections: Connections::default(),
@@ -157,7 +161,14 @@ impl Broker {
 
     /// Changes the catalog.
     pub async fn change(&self, command: Command) -> Result<Outcome, AmqpError> {
-        self.store.propose(command).await
+        let store = self.store.read().clone();
+        store.propose(command).await
+    }
+
+    pub(crate) fn tell_of_node(&self, node: &catalog::Node, is_member: bool) {
+        if let Some(seat) = &self.config.seat {
+            seat.homes.node_changed(node, is_member);
+        }
     }
 
     /// Tells the queues of a vhost whether the firehose wants their deliveries.
@@ -183,18 +194,13 @@ impl Broker {
         }
     }
 
-    /// A queue as this node has it: itself if its home is here, else the way to it.
-    fn queue_of(&self, row: Arc<catalog::Queue>) -> Queue {
-        match &self.config.seat {
-            Some(seat) if row.home != seat.node && row.home != NodeId::default() => {
-                let forwarder = seat.homes.forwarder(&row);
-                Queue::away(row, forwarder)
-            }
-            _ => {
-                let log = self.logs.open(&row);
-                Queue::new(row, log)
-            }
+    /// The way to a queue whose home is another node; None when its home is here.
+    pub(crate) fn way_to(&self, row: &Arc<catalog::Queue>) -> Option<Arc<Queue>> {
+        let seat = self.config.seat.as_ref()?;
+        if row.home == seat.node || row.home == NodeId::default() {
+            return None;
         }
+        Some(Arc::new(Queue::away(row.clone(), seat.homes.forwarder(row))))
     }
 
     /// The queue with an id.
@@ -251,17 +257,17 @@ impl Broker {
             if let Event::ExchangeDeclared(row) = event
                 && let Some(holding) = row.holding_queue()
             {
-                self.queues.insert(holding.id, Arc::new(self.queue_of(holding)));
+                self.queues.insert(holding.id, self.make_queue(&holding));
             }
             if let Event::QueueMoved { queue: row, .. } = event {
                 self.settle_in(row);
             }
             if let Event::QueueDeclared(row) = event {
-                let queue = self.queue_of(row.clone());
+                let queue = self.make_queue(row);
                 let vhost = row.vhost.as_str();
                 queue.set_traced(self.catalog().vhost(vhost).is_some_and(|vhost| vhost.tracing));
                 let is_away = queue.is_away();
-                self.queues.insert(row.id, Arc::new(queue));
+                self.queues.insert(row.id, queue);
                 self.metrics.queues_created.add(1);
                 if let Some(expires_ms) = row.config.expires_ms.filter(|_| !is_away) {
                     self.timer.arm(row.id, crate::clock::now_ms().saturating_add(expires_ms));
@@ -296,6 +302,8 @@ impl Broker {
                     self.histories.forget(&row.vhost, &row.name);
                 }
                 Event::Bound { vhost, binding } => self.recall(&vhost, &binding),
+                Event::NodeChanged(node) => self.tell_of_node(&node, true),
+                Event::NodeForgotten(node) => self.tell_of_node(&node, false),
                 Event::TracingChanged(vhost) => self.trace_queues_of(&vhost),
                 Event::UserDeleted(user) => {
                     let reason = format!("user '{user}' is deleted");
@@ -317,7 +325,7 @@ impl Broker {
             queue.set_row(row.clone());
             return;
         }
-        self.queues.insert(row.id, Arc::new(self.queue_of(row.clone())));
+        self.queues.insert(row.id, self.make_queue(row));
         if let Some(old) = old {
             old.set_gone();
             self.post_quietly(&old, QueueCommand::Deleted);

@@ -9,6 +9,7 @@ pub(crate) mod binding;
 mod command;
 mod declaration;
 mod definition;
+mod difference;
 mod durability;
 mod encoding;
 pub(crate) mod exchange;

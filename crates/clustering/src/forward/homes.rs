@@ -6,12 +6,12 @@
 use super::Way;
 use super::away::AwayQueue;
 use super::home::{Home, HomeLink};
-use broker::catalog;
+use broker::catalog::{self, Node};
 use dashmap::DashMap;
 use engine::Broker;
 use engine::outlet::Outlet;
 use engine::queue::{ConsumerListing, Forwarder, Homes, QueueListing};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use types::limits::FORWARD_CONNECT_MS;
 use types::{NodeId, QueueId};
@@ -20,11 +20,20 @@ use types::{NodeId, QueueId};
 #[derive(Default)]
 pub struct ForwardHomes {
     homes: DashMap<NodeId, Arc<Home>>,
+    observer: OnceLock<NodeObserver>,
 }
+
+/// Hears of every change of a node's row; the flag says whether it still is a member.
+pub type NodeObserver = Box<dyn Fn(&Node, bool) + Send + Sync>;
 
 impl ForwardHomes {
     fn home(&self, node: NodeId) -> Arc<Home> {
         self.homes.entry(node).or_insert_with(|| Home::new(node)).clone()
+    }
+
+    /// Has `observer` told of the nodes' rows, from the thread that changes them.
+    pub fn observe(&self, observer: NodeObserver) {
+        let _ = self.observer.set(observer);
     }
 
     /// A node is there, says the catalog: what is posted to its queues may wait a moment for the link.
@@ -68,6 +77,17 @@ impl Homes for ForwardHomes {
         let away = Arc::new(AwayQueue::new(row, home.clone()));
         home.add_queue(row.id, &away);
         away
+    }
+
+    fn node_changed(&self, node: &Node, is_member: bool) {
+        if is_member && node.up {
+            self.expect(node.id, &node.name);
+        } else {
+            self.rename(node.id, &node.name);
+        }
+        if let Some(observer) = self.observer.get() {
+            observer(node, is_member);
+        }
     }
 
     fn reply_outlet(&self, node: NodeId) -> Option<Arc<dyn Outlet>> {

@@ -35,6 +35,9 @@ pub trait Homes: Send + Sync {
     /// The way to a queue.
     fn forwarder(&self, row: &Arc<catalog::Queue>) -> Arc<dyn Forwarder>;
 
+    /// A node of the cluster is another one than before, or does not belong to it any more.
+    fn node_changed(&self, node: &catalog::Node, is_member: bool);
+
     /// The way to direct reply-to consumers of another node; None when it cannot be reached.
     fn reply_outlet(&self, node: NodeId) -> Option<Arc<dyn Outlet>>;
 }
