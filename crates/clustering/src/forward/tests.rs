@@ -454,10 +454,7 @@ async fn when_the_link_ends_nothing_is_confirmed_and_what_was_out_goes_back() {
     assert_eq!((stage.counts("q").ready, stage.counts("q").unacked), (1, 0));
     let queue = stage.queue("q");
     let text = queue.unreachable().unwrap().reply_text();
-    assert_eq!(
-        text,
-        "NOT_FOUND - home node 'node 1' of durable queue 'q' in vhost '/' is down or inaccessible"
-    );
+    assert_eq!(text, "NOT_FOUND - home node 'n1' of durable queue 'q' in vhost '/' is down or inaccessible");
     let lost = stage.publish("q", "c");
     assert!(stage.client.0.lock().refused.contains(&lost));
     assert!(!queue.is_full());
