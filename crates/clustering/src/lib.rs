@@ -5,5 +5,6 @@
 //! cluster's secret or by mutual TLS.
 
 pub mod forward;
+pub mod catalog;
 pub mod identity;
 pub mod secret;

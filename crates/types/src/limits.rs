@@ -137,6 +137,51 @@ pub const HTTP_BODY_MAX_BYTES: usize = 20 * 1024 * 1024;
 /// How long a shutdown waits for clients to answer connection.close.
 pub const SHUTDOWN_TIMEOUT_MS: u64 = 3_000;
 
+/// The leader of a cluster's catalog is heard of at least this often.
+pub const CATALOG_HEARTBEAT_MS: u64 = 100;
+/// A node that has heard of no leader for twice a time between these two asks to be it.
+pub const CATALOG_ELECTION_MIN_MS: u64 = 200;
+/// The longer of the two; must be longer than two heartbeats.
+pub const CATALOG_ELECTION_MAX_MS: u64 = 350;
+/// Most nodes that vote on the catalog; further ones follow.
+pub const CATALOG_VOTERS_MAX: usize = 7;
+/// The log of the catalog is made shorter after this many entries.
+pub const CATALOG_LOG_ENTRIES: u64 = 5_000;
+/// Or after this many bytes of them.
+pub const CATALOG_LOG_BYTES: usize = 8 * 1024 * 1024;
+/// Entries that are kept for nodes that are a little behind.
+pub const CATALOG_LOG_KEPT_ENTRIES: u64 = 1_000;
+/// Changes of the catalog that are committed, or sent to another node, at once.
+pub const CATALOG_BATCH_MAX_BYTES: usize = 1024 * 1024;
+/// Changes in such a batch.
+pub const CATALOG_BATCH_COUNT_MAX: usize = 1_024;
+/// Batches on their way at the same time.
+pub const CATALOG_BATCHES_IN_FLIGHT: usize = 2;
+/// A catalog is sent to another node in pieces of this size.
+pub const CATALOG_SNAPSHOT_PIECE_BYTES: u64 = 1024 * 1024;
+/// A piece must be there, and the last one installed, after this time.
+pub const CATALOG_SNAPSHOT_PIECE_MS: u64 = 10_000;
+/// Changes of one node that wait for their outcome; further ones wait to be proposed.
+pub const CATALOG_PROPOSALS_MAX: usize = 2_048;
+/// A change fails when the cluster has had no majority for this time.
+pub const CATALOG_NO_MAJORITY_MS: u64 = 3_000;
+/// A change fails after this time whatever the reason.
+pub const CATALOG_PROPOSAL_MAX_MS: u64 = 30_000;
+/// Outcomes of one process that are kept for changes that are proposed again.
+pub const CATALOG_OUTCOMES_MAX: usize = 8_192;
+/// Processes whose outcomes are kept.
+pub const CATALOG_SESSIONS_MAX: usize = 256;
+/// How long a node may count on what the catalog's leader told it, from the time when it asked.
+pub const LEASE_MS: u64 = 1_500;
+/// How much the clocks of two nodes may differ over the time of a lease.
+pub const LEASE_DRIFT_MS: u64 = 200;
+/// A node asks this often for a new lease.
+pub const LEASE_RENEWAL_MS: u64 = 300;
+
+const _: () = assert!(CATALOG_ELECTION_MIN_MS > CATALOG_HEARTBEAT_MS);
+const _: () = assert!(CATALOG_ELECTION_MAX_MS > CATALOG_ELECTION_MIN_MS);
+const _: () = assert!(CATALOG_PROPOSALS_MAX < CATALOG_OUTCOMES_MAX);
+const _: () = assert!(4 * LEASE_RENEWAL_MS < LEASE_MS);
 const _: () = assert!(FRAME_SIZE_MIN_BYTES <= FRAME_SIZE_DEFAULT_BYTES);
 const _: () = assert!(OUTBOX_LOW_WATER_BYTES < OUTBOX_HIGH_WATER_BYTES);
 const _: () = assert!(MESSAGE_SIZE_MAX_BYTES < BLOCK_SIZE_MAX_BYTES as u64);

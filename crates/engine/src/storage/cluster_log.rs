@@ -37,6 +37,11 @@ pub struct LogHandle {
 }
 
 impl LogHandle {
+    /// The cluster's log in a write-ahead log.
+    pub fn new(wal: Arc<Wal>) -> LogHandle {
+        LogHandle { wal }
+    }
+
     /// Appends entries, given as kind and bytes; gives the sequence of the last one. Never waits for the
     /// disk. `urgent`: somebody waits for them.
     pub fn append(&self, entries: Vec<(EntryKind, Vec<u8>)>, urgent: bool) -> Sequence {
@@ -92,7 +97,7 @@ impl CheckpointSeam {
 impl Storage {
     /// The cluster's log.
     pub fn cluster_log(&self) -> LogHandle {
-        LogHandle { wal: self.wal.clone() }
+        LogHandle::new(self.wal.clone())
     }
 
     /// The local catalog is the cluster's from now on: its own log ends.

@@ -1,0 +1,77 @@
+//! What operators see of the catalog's group.
+
+use super::group::CatalogGroup;
+use openraft::ServerState;
+use types::NodeId;
+
+/// A member of the group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberStatus {
+    /// The node.
+    pub node: NodeId,
+    /// Whether it votes.
+    pub votes: bool,
+    /// Index of the last entry it is known to have; only the leader knows that of others.
+    pub matched: Option<u64>,
+    /// Index of the last entry it is known to have applied; only the leader knows that of others.
+    pub applied: Option<u64>,
+    /// How many entries it is behind the leader's log; only the leader knows.
+    pub lag: Option<u64>,
+}
+
+/// The group as one node knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupStatus {
+    /// Who leads.
+    pub leader: Option<NodeId>,
+    /// The term of the last vote.
+    pub term: u64,
+    /// Index of the last entry here.
+    pub last_log: Option<u64>,
+    /// Index of the last entry that is known here to be committed.
+    pub committed: Option<u64>,
+    /// Index of the last entry that is applied here.
+    pub applied: Option<u64>,
+    /// All members, by id.
+    pub members: Vec<MemberStatus>,
+    /// Whether this node has a leader with a majority, or is that.
+    pub has_majority: bool,
+    /// Why the group cannot go on on this node.
+    pub failure: Option<String>,
+}
+
+impl CatalogGroup {
+    /// The group as this node knows it; None while the node is in no cluster.
+    pub fn status(&self) -> Option<GroupStatus> {
+        let core = &self.core;
+        let metrics = core.metrics()?;
+        let leads = metrics.state == ServerState::Leader;
+        let applied = (*core.applied.borrow()).map(|id| id.index);
+        let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
+        let member = |node: u64| {
+            let is_me = node == core.config.node.0;
+            let matched = match &metrics.replication {
+                _ if is_me => metrics.last_log_index,
+                Some(replication) => replication.get(&node).copied().flatten().map(|id| id.index),
+                None => None,
+            };
+            let applied = match leads {
+                _ if is_me => applied,
+                true => core.book.known_applied(node),
+                false => None,
+            };
+            let lag = if leads { matched.map(|at| metrics.last_log_index.unwrap_or(0).saturating_sub(at)) } else { None };
+            MemberStatus { node: NodeId(node), votes: voters.contains(&node), matched, applied, lag }
+        };
+        Some(GroupStatus {
+            leader: *core.leader.borrow(),
+            term: metrics.current_term,
+            last_log: metrics.last_log_index,
+            committed: core.log.state().committed().map(|id| id.index),
+            applied,
+            members: metrics.membership_config.nodes().map(|(node, _)| member(*node)).collect(),
+            has_majority: if leads { core.leads().is_some() } else { self.lease_held() },
+            failure: core.failure.borrow().clone(),
+        })
+    }
+}
