@@ -1,0 +1,4 @@
+//! The transport between nodes, over real sockets of this machine.
+
+mod mesh;
+mod node;
