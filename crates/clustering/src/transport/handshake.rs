@@ -225,3 +225,7 @@ async fn part<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
     };
     let _ = tokio::time::timeout(PARTING, all).await;
 }
+
+#[cfg(test)]
+#[path = "handshake_tests.rs"]
+mod tests;

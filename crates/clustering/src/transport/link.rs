@@ -5,7 +5,7 @@
 use super::config::{TransportConfig, Water};
 use super::handshake::{Admit, Agreed, Side};
 use super::hello::LinkClass;
-use super::intake::{FRAME_HEAD_BYTES, Intake};
+use super::inflow::Inflow;
 use super::reader::LinkReader;
 use super::record::{Opener, Sealer};
 use super::refusal::HandshakeError;
@@ -177,8 +177,7 @@ impl Link {
         let drain = Drain::new(seal, self.record_bytes);
         let wire = Arc::new(Wire::new(socket, tls, drain, self.water, frame_max_bytes));
         tokio::spawn(write_on(wire.clone()));
-        // Two reads' worth: frames of the usual size do not have to be moved.
-        let intake = Intake::new(2 * read_bytes + FRAME_HEAD_BYTES, frame_max_bytes);
-        Ok((LinkReader::new(wire.clone(), opener, read_bytes, intake), LinkWriter::new(wire)))
+        let inflow = Inflow::new(read_bytes, frame_max_bytes);
+        Ok((LinkReader::new(wire.clone(), opener, inflow), LinkWriter::new(wire)))
     }
 }

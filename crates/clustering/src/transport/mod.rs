@@ -13,6 +13,7 @@ mod dial;
 mod fabric;
 mod handshake;
 mod hello;
+mod inflow;
 mod intake;
 mod link;
 mod mesh;
