@@ -86,10 +86,11 @@ pub const REFUSE: u8 = 3;
 pub const PANIC: u8 = 4;
 pub const WHO: u8 = 5;
 
-struct Answers;
+struct Answers(Arc<Told>);
 
 impl Service for Answers {
     fn call(&self, from: NodeId, kind: u8, body: Bytes) -> BoxFuture<'static, Result<Vec<u8>, String>> {
+        self.0.add(format!("call {kind} from {from}"));
         Box::pin(async move {
             match kind {
                 ECHO => Ok(body.to_vec()),
@@ -143,7 +144,7 @@ impl Node {
         let says = identity.clone();
         let me: Me = Arc::new(move || says.clone());
         let sink = Arc::new(Sink(told.clone()));
-        let mesh = Mesh::start(config, me, listener, Arc::new(Answers), sink).unwrap();
+        let mesh = Mesh::start(config, me, listener, Arc::new(Answers(told.clone())), sink).unwrap();
         Node { identity, mesh, told, addr }
     }
 
