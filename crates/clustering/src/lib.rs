@@ -8,3 +8,4 @@ pub mod forward;
 pub mod catalog;
 pub mod identity;
 pub mod secret;
+pub mod transport;

@@ -130,6 +130,57 @@ pub const BLOCK_OPEN_FILE_COUNT_MAX: usize = 16;
 /// Bytes of blocks whose owners are asked at the same time to put them elsewhere; one file may exceed it.
 pub const BLOCK_RELOCATE_MAX_BYTES: u64 = 16 * 1024 * 1024;
 
+/// Most plaintext in one sealed record between nodes: what is behind it waits no longer than for this.
+pub const LINK_RECORD_MAX_BYTES: usize = 64 * 1024;
+/// Sealed bytes that a link gets ready for its socket at a time.
+pub const LINK_STAGE_BYTES: usize = 256 * 1024;
+/// Records after which each direction of a link goes on with a new key.
+pub const LINK_REKEY_RECORD_COUNT: u64 = 1 << 20;
+/// A thread that flushes a link leaves the rest to the link's own task after this much.
+pub const LINK_FLUSH_TURN_BYTES: usize = 4 * 1024 * 1024;
+/// What a data link reads from its socket at a time.
+pub const LINK_READ_BYTES: usize = 256 * 1024;
+/// Longest frame on a data link.
+pub const LINK_DATA_FRAME_MAX_BYTES: usize = 256 * 1024 * 1024;
+/// A data link with this much waiting for its socket should be given no more.
+pub const LINK_DATA_HIGH_WATER_BYTES: usize = 1024 * 1024;
+/// And is given more again below this.
+pub const LINK_DATA_LOW_WATER_BYTES: usize = 256 * 1024;
+/// Calls between nodes wait while a control link has this much waiting for its socket.
+pub const LINK_CONTROL_HIGH_WATER_BYTES: usize = 32 * 1024 * 1024;
+/// And go on below this.
+pub const LINK_CONTROL_LOW_WATER_BYTES: usize = 8 * 1024 * 1024;
+/// Longest body of a call between nodes, or of its answer.
+pub const CALL_BODY_MAX_BYTES: usize = 16 * 1024 * 1024;
+/// Calls in flight from one node to another.
+pub const CALL_IN_FLIGHT_COUNT_MAX: usize = 1_024;
+/// Longest text of a refused call that is sent back.
+pub const CALL_REFUSAL_MAX_BYTES: usize = 4 * 1024;
+/// A control link sends something at least this often.
+pub const LINK_PING_MS: u64 = 300;
+/// A control link on which nothing was heard for this long is closed.
+pub const LINK_SILENCE_MS: u64 = 1_000;
+/// A connection between nodes must have proved who it is after this time.
+pub const LINK_HANDSHAKE_TIMEOUT_MS: u64 = 5_000;
+/// A connection to another node must be open after this time.
+pub const LINK_DIAL_TIMEOUT_MS: u64 = 2_000;
+/// Handshakes that a node goes through at once; the oldest gives way to a new one.
+pub const LINK_HANDSHAKE_COUNT_MAX: usize = 64;
+/// Longest message of a handshake.
+pub const LINK_HANDSHAKE_MESSAGE_MAX_BYTES: usize = 4 * 1024;
+/// Links at a time from nodes that only ask something before they are known.
+pub const LINK_VISIT_COUNT_MAX: usize = 64;
+/// First pause before a node that could not be reached is dialled again.
+pub const LINK_REDIAL_MIN_MS: u64 = 50;
+/// Longest such pause.
+pub const LINK_REDIAL_MAX_MS: u64 = 1_000;
+/// The node with the higher id leaves the first dial to the other one for this long.
+pub const LINK_DIAL_COURTESY_MS: u64 = 150;
+/// Refusals from one address are logged once in this time.
+pub const LINK_REFUSAL_LOG_SECONDS: u64 = 10;
+/// Addresses remembered for that.
+pub const LINK_REFUSAL_LOG_COUNT_MAX: usize = 1_024;
+
 /// Share of the machine's memory at which publishers are blocked.
 pub const MEMORY_HIGH_WATERMARK: f64 = 0.6;
 /// Largest body of an HTTP request.
@@ -190,3 +241,7 @@ const _: () = assert!(READ_BUFFER_BYTES >= 2 * FRAME_SIZE_DEFAULT_BYTES as usize
 const _: () = assert!(MESSAGE_SIZE_DEFAULT_BYTES <= MESSAGE_SIZE_MAX_BYTES);
 const _: () = assert!(CHUNK_SIZE_MAX_BYTES <= QUEUE_MAILBOX_MAX_BYTES);
 const _: () = assert!(WAL_FILE_MIN_BYTES <= WAL_FIRST_FILE_BYTES && WAL_FIRST_FILE_BYTES <= WAL_FILE_BYTES);
+const _: () = assert!(LINK_DATA_LOW_WATER_BYTES < LINK_DATA_HIGH_WATER_BYTES);
+const _: () = assert!(LINK_CONTROL_LOW_WATER_BYTES < LINK_CONTROL_HIGH_WATER_BYTES);
+const _: () = assert!(LINK_RECORD_MAX_BYTES <= LINK_STAGE_BYTES && LINK_RECORD_MAX_BYTES < LINK_READ_BYTES);
+const _: () = assert!(LINK_PING_MS * 2 < LINK_SILENCE_MS && LINK_REDIAL_MIN_MS <= LINK_REDIAL_MAX_MS);

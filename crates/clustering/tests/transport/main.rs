@@ -1,0 +1,11 @@
+//! The transport between nodes, over real sockets of this machine.
+
+mod certificates;
+mod links;
+mod log;
+mod mesh;
+mod node;
+mod proxy;
+mod strangers;
+mod tls;
+mod trouble;
