@@ -4,10 +4,12 @@
 //!
 //! Invariant: nothing that must be right rests on gossip alone.
 
+mod calls;
 mod effects;
 mod facts;
 mod gate;
 mod periods;
+mod presence;
 mod roster;
 mod run;
 mod sealed;

@@ -7,14 +7,15 @@
 
 use super::effects::{Effects, Oddity, SwimStats};
 use super::facts::{FactStore, NodeFacts};
-use super::gate::{Gate, Verdict, may_meet};
+use super::gate::{Gate, Verdict};
 use super::periods::GossipPeriods;
+use super::presence::check_identity;
 use super::roster::{Liveness, Roster};
 use super::sealed::OVERHEAD_BYTES;
 use super::timers::Timers;
 use super::wire::{self, Body, Packet, Speaker};
-use crate::identity::{ClusterId, NodeIdentity};
-use foca::{Foca, Member, NoCustomBroadcast, Notification, PostcardCodec, State, Timer};
+use crate::identity::NodeIdentity;
+use foca::{Foca, Member, NoCustomBroadcast, Notification, PostcardCodec, Timer};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::net::SocketAddr;
@@ -23,16 +24,6 @@ use types::limits;
 
 /// Longest packet of the failure detector: a datagram without its seal and kind.
 const PACKET_BYTES: usize = limits::GOSSIP_PACKET_MAX_BYTES - OVERHEAD_BYTES - 1;
-/// Times in `RAISE_WINDOW` that this node claims its id from another process.
-const RAISES_MAX: u32 = 5;
-const RAISE_WINDOW: Duration = Duration::from_secs(10);
-/// A leave is said so often, with this pause.
-const LEAVE_COUNT: u32 = 3;
-const LEAVE_PAUSE: Duration = Duration::from_millis(20);
-/// Nodes that have been down for longer than this are called only at each `RARE`th round.
-const RECENT: Duration = Duration::from_secs(60);
-const RARE: u64 = 4;
-
 pub(super) type Detector = Foca<Speaker, PostcardCodec, SmallRng, NoCustomBroadcast>;
 
 /// What begins a `Swim`.
@@ -91,13 +82,13 @@ pub struct Swim {
     pub(super) stats: SwimStats,
     pub(super) born: u64,
     pub(super) told: Telling,
-    seeds: Vec<SocketAddr>,
-    seed_pause: Duration,
-    seed_mark: u64,
-    rounds: u64,
-    raises: (Duration, u32),
+    pub(super) seeds: Vec<SocketAddr>,
+    pub(super) seed_pause: Duration,
+    pub(super) seed_mark: u64,
+    pub(super) rounds: u64,
+    pub(super) raises: (Duration, u32),
     has_rejoined: bool,
-    has_left: bool,
+    pub(super) has_left: bool,
 }
 
 /// What this node tells of itself.
@@ -238,6 +229,14 @@ impl Swim {
             Verdict::OtherCluster(identity) => {
                 self.stats.other_cluster += 1;
                 let node = identity.id;
+                let sought = &packet.header.dst.identity;
+                if (sought.id, sought.boot) == (self.me().id, self.me().boot)
+                    && sought.cluster != self.me().cluster
+                {
+                    // It knew this node before it had a cluster, and sees from an answer that it has one.
+                    let sender = packet.header.src;
+                    self.call(now, out, |detector, sink| detector.announce(sender, sink));
+                }
                 out.oddities.push(Oddity::OtherCluster { from, identity });
                 if self.roster.get(node).is_some() {
                     self.drop_members(|speaker| speaker.identity.id == node, now, out);
@@ -324,106 +323,6 @@ impl Swim {
         self.roster.iter().any(|entry| entry.state != Liveness::Down)
     }
 
-    /// This node has a new generation: the failure detector starts again, and everybody hears of it at once.
-    pub(super) fn reappear(&mut self, now: Duration, out: &mut Effects) {
-        self.call(now, out, |detector, sink| detector.apply_many(std::iter::empty(), true, sink));
-        let all: Vec<Speaker> = self.roster.iter().map(|entry| entry.speaker.clone()).collect();
-        for speaker in all {
-            self.call(now, out, |detector, sink| detector.announce(speaker, sink));
-        }
-    }
-
-    /// Takes a generation above the one given, with which another process uses this node's id.
-    pub(super) fn raise(&mut self, above: u64, now: Duration, out: &mut Effects) {
-        let own = self.detector.identity();
-        if above < own.generation {
-            return;
-        }
-        if now.saturating_sub(self.raises.0) >= RAISE_WINDOW {
-            self.raises = (now, 0);
-        }
-        self.raises.1 += 1;
-        if self.raises.1 > 1 {
-            out.oddities.push(Oddity::SameId { identity: own.identity.clone() });
-        }
-        if self.raises.1 > RAISES_MAX {
-            return;
-        }
-        let raised = Speaker { identity: own.identity.clone(), generation: above.saturating_add(1) };
-        self.born = raised.generation;
-        self.change_identity(raised, now, out);
-        self.tell_again(now, out);
-    }
-
-    fn change_identity(&mut self, speaker: Speaker, now: Duration, out: &mut Effects) {
-        self.call(now, out, |detector, sink| detector.change_identity(speaker, sink));
-        self.reappear(now, out);
-        self.settle(now, out);
-    }
-
-    /// This node says something else of itself: its name, address or cluster.
-    ///
-    /// # Errors
-    /// When the new identity cannot be used; the old one stays.
-    pub fn set_me(&mut self, me: NodeIdentity, now: Duration, out: &mut Effects) -> Result<(), String> {
-        let own = self.detector.identity();
-        if own.identity == me || self.has_left {
-            return Ok(());
-        }
-        check_identity(&me)?;
-        if (me.id, me.boot) != (own.identity.id, own.identity.boot) {
-            return Err(format!("the node id or boot changed to {} and {} while running", me.id, me.boot));
-        }
-        let cluster = me.cluster;
-        let generation = own.generation.saturating_add(1);
-        if cluster != ClusterId(0) && cluster != own.identity.cluster {
-            self.drop_members(|speaker| !may_meet(speaker.identity.cluster, cluster), now, out);
-        }
-        self.change_identity(Speaker { identity: me, generation }, now, out);
-        Ok(())
-    }
-
-    /// Another place where others may be found.
-    pub fn add_seed(&mut self, addr: SocketAddr, now: Duration, out: &mut Effects) {
-        if self.remember_seed(addr) && !self.has_left {
-            self.call_seed(addr, now, out);
-        }
-    }
-
-    fn remember_seed(&mut self, addr: SocketAddr) -> bool {
-        let is_new = !self.seeds.contains(&addr) && self.seeds.len() < limits::GOSSIP_SEED_COUNT_MAX;
-        if is_new {
-            self.seeds.push(addr);
-        }
-        is_new
-    }
-
-    fn call_seed(&mut self, addr: SocketAddr, now: Duration, out: &mut Effects) {
-        let anybody = Speaker::anybody_at(addr, self.me());
-        self.call(now, out, |detector, sink| detector.announce(anybody, sink));
-    }
-
-    fn call_seeds(&mut self, now: Duration, out: &mut Effects) {
-        let met: Vec<SocketAddr> =
-            self.detector.iter_members().map(|member| member.id().identity.addr).collect();
-        let own = self.me().addr;
-        let unmet = self.seeds.iter().filter(|seed| **seed != own && !met.contains(seed));
-        for seed in unmet.copied().collect::<Vec<_>>() {
-            self.call_seed(seed, now, out);
-        }
-        let pause = if met.is_empty() { self.seed_pause } else { self.periods.seed_again };
-        self.seed_pause = (self.seed_pause * 2).min(self.periods.seed_max);
-        // Nodes that were started together do not call together for ever.
-        let pause = pause.mul_f64(self.rng.random_range(0.8..1.0));
-        self.timers.push(now + pause, Due::Seeds(self.seed_mark));
-    }
-
-    fn restart_seeds(&mut self, now: Duration) {
-        self.seed_mark += 1;
-        self.seed_pause = self.periods.seed_first;
-        self.timers.push(now, Due::Seeds(self.seed_mark));
-    }
-
     /// Does what is due.
     pub fn time(&mut self, now: Duration, out: &mut Effects) {
         let late = self.next_at().map_or(Duration::ZERO, |at| now.saturating_sub(at));
@@ -458,112 +357,9 @@ impl Swim {
             Due::Leave(count) => self.say_leave(count, now, out),
         }
     }
-
-    /// Calls those who are down, in case they are not, and forgets those who have been for long.
-    fn retry(&mut self, now: Duration, out: &mut Effects) {
-        self.rounds += 1;
-        let (round, forget) = (self.rounds, self.periods.forget);
-        let mut calls = Vec::new();
-        let mut gone = Vec::new();
-        for entry in self.roster.silent() {
-            let for_long = now.saturating_sub(entry.since);
-            if entry.state == Liveness::Down && for_long >= forget {
-                gone.push(entry.speaker.identity.id);
-            } else if for_long < RECENT || round.is_multiple_of(RARE) {
-                calls.push(entry.speaker.clone());
-            }
-        }
-        for speaker in calls {
-            self.call(now, out, |detector, sink| detector.announce(speaker, sink));
-        }
-        if !gone.is_empty() {
-            self.drop_members(|speaker| gone.contains(&speaker.identity.id), now, out);
-        }
-        self.timers.push(now + self.periods.retry, Due::Retry);
-    }
-
-    /// Forgets a node. One that is alive is met again with its next packet.
-    pub fn forget(&mut self, node: u64, now: Duration, out: &mut Effects) {
-        if !self.has_left {
-            self.drop_members(|speaker| speaker.identity.id == node, now, out);
-        }
-    }
-
-    /// Goes on without some of the others. The failure detector cannot forget, so another one takes over.
-    fn drop_members(&mut self, is_gone: impl Fn(&Speaker) -> bool, now: Duration, out: &mut Effects) {
-        let (gone, kept): (Vec<_>, Vec<_>) =
-            self.detector.iter_membership_state().cloned().partition(|member| is_gone(member.id()));
-        let shown = self.roster.iter().map(|entry| &entry.speaker).filter(|speaker| is_gone(speaker));
-        let mut ids: Vec<u64> = shown.map(|speaker| speaker.identity.id).collect();
-        ids.extend(gone.iter().map(|member| member.id().identity.id));
-        for node in ids {
-            out.changed |= self.roster.forget(node);
-            self.facts.forget(node);
-        }
-        if gone.is_empty() {
-            return;
-        }
-        self.timers.retain(|due| !matches!(due, Due::Detector(_)));
-        self.detector = detector(self.detector.identity().clone(), &self.periods, &mut self.rng);
-        self.call(now, out, |detector, sink| detector.apply_many(kept.into_iter(), true, sink));
-        self.settle(now, out);
-    }
-
-    /// Says that this node goes, and is silent from then on.
-    pub fn leave(&mut self, now: Duration, out: &mut Effects) {
-        if self.has_left {
-            return;
-        }
-        self.call(now, out, |detector, sink| detector.leave_cluster(sink));
-        self.has_left = true;
-        self.timers.retain(|_| false);
-        self.say_leave(LEAVE_COUNT, now, out);
-    }
-
-    fn say_leave(&mut self, count: u32, now: Duration, out: &mut Effects) {
-        let note = wire::Note::Leave { from: self.detector.identity().signature() };
-        let all: Vec<SocketAddr> = self.roster.iter().map(|entry| entry.speaker.identity.addr).collect();
-        for addr in all {
-            self.send_note(addr, &note, out);
-        }
-        if count > 1 {
-            self.timers.push(now + LEAVE_PAUSE, Due::Leave(count - 1));
-        }
-    }
-
-    /// A node said that it goes.
-    pub(super) fn left(&mut self, from: wire::Signature, now: Duration, out: &mut Effects) {
-        let Some(speaker) = self.known(from.node).filter(|known| known.identity.boot == from.boot) else {
-            return;
-        };
-        let down = Member::new(speaker.clone(), 0, State::Down);
-        self.call(now, out, |detector, sink| detector.apply_many(std::iter::once(down), true, sink));
-        out.changed |= self.roster.leave(from.node, now);
-    }
 }
 
-fn detector(me: Speaker, periods: &GossipPeriods, rng: &mut SmallRng) -> Detector {
+pub(super) fn detector(me: Speaker, periods: &GossipPeriods, rng: &mut SmallRng) -> Detector {
     let chance = SmallRng::seed_from_u64(rng.random());
     Foca::with_custom_broadcast(me, periods.detector(PACKET_BYTES), chance, PostcardCodec, NoCustomBroadcast)
-}
-
-fn check_identity(me: &NodeIdentity) -> Result<(), String> {
-    if me.id == 0 {
-        return Err("the node id is 0: it must be another number".to_owned());
-    }
-    for (key, text, max) in [
-        ("node name", &me.name, limits::NODE_NAME_MAX_BYTES),
-        ("node version", &me.version, limits::NODE_VERSION_MAX_BYTES),
-    ] {
-        if text.len() > max {
-            return Err(format!(
-                "the {key} is '{text}': it has {} bytes, at most {max} are allowed",
-                text.len()
-            ));
-        }
-    }
-    if me.addr.ip().is_unspecified() || me.addr.port() == 0 {
-        return Err(format!("the node's address is {}: other nodes cannot reach it there", me.addr));
-    }
-    Ok(())
 }
