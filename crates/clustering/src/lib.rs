@@ -6,6 +6,8 @@
 
 pub mod forward;
 pub mod catalog;
+pub mod discovery;
+pub mod gossip;
 pub mod identity;
 pub mod secret;
 pub mod transport;

@@ -233,6 +233,47 @@ const _: () = assert!(CATALOG_ELECTION_MIN_MS > CATALOG_HEARTBEAT_MS);
 const _: () = assert!(CATALOG_ELECTION_MAX_MS > CATALOG_ELECTION_MIN_MS);
 const _: () = assert!(CATALOG_PROPOSALS_MAX < CATALOG_OUTCOMES_MAX);
 const _: () = assert!(4 * LEASE_RENEWAL_MS < LEASE_MS);
+/// Largest datagram between nodes, with its seal: no path is expected to cut it into pieces.
+pub const GOSSIP_PACKET_MAX_BYTES: usize = 1_200;
+/// Longest name of a node.
+pub const NODE_NAME_MAX_BYTES: usize = 128;
+/// Longest text of a node's version.
+pub const NODE_VERSION_MAX_BYTES: usize = 32;
+/// A node asks one other node so often whether it is there.
+pub const GOSSIP_PROBE_MS: u64 = 150;
+/// So long it waits for the answer before it asks others to ask.
+pub const GOSSIP_RTT_MS: u64 = 60;
+/// A suspected node has so long to say that it is there.
+pub const GOSSIP_SUSPECT_MS: u64 = 650;
+/// A node that was declared down is asked once more; so long it is still shown as suspected.
+pub const GOSSIP_DEBOUNCE_MS: u64 = 100;
+/// Changes are passed on so often.
+pub const GOSSIP_SPREAD_MS: u64 = 100;
+/// Nodes that are down are called so often.
+pub const GOSSIP_RETRY_MS: u64 = 500;
+/// A node's facts are compared with another's so often.
+pub const GOSSIP_DIGEST_MS: u64 = 1_000;
+/// Changed facts are pushed at most so often.
+pub const GOSSIP_PUSH_MS: u64 = 50;
+/// A node that has met nobody calls its seeds after this time, then with growing pauses.
+pub const GOSSIP_SEED_FIRST_MS: u64 = 200;
+/// The longest such pause.
+pub const GOSSIP_SEED_MAX_MS: u64 = 2_000;
+/// A node that has met others calls the seeds that are not among them so often.
+pub const GOSSIP_SEED_AGAIN_MS: u64 = 10_000;
+/// When the gossip's thread wakes up later than this, it was held up: the time is not held against others.
+pub const GOSSIP_STALL_MS: u64 = 50;
+/// A node that has been down for so long is forgotten.
+pub const GOSSIP_FORGET_SECONDS: u64 = 24 * 60 * 60;
+/// Seeds that are remembered.
+pub const GOSSIP_SEED_COUNT_MAX: usize = 256;
+/// Nodes that gossip knows at most.
+pub const GOSSIP_MEMBER_COUNT_MAX: usize = 256;
+/// Longest facts of a node.
+pub const GOSSIP_FACTS_MAX_BYTES: usize = 600;
+/// How long one name of a list of nodes may take to be looked up.
+pub const DISCOVERY_LOOKUP_MS: u64 = 5_000;
+
 const _: () = assert!(FRAME_SIZE_MIN_BYTES <= FRAME_SIZE_DEFAULT_BYTES);
 const _: () = assert!(OUTBOX_LOW_WATER_BYTES < OUTBOX_HIGH_WATER_BYTES);
 const _: () = assert!(MESSAGE_SIZE_MAX_BYTES < BLOCK_SIZE_MAX_BYTES as u64);
@@ -245,3 +286,5 @@ const _: () = assert!(LINK_DATA_LOW_WATER_BYTES < LINK_DATA_HIGH_WATER_BYTES);
 const _: () = assert!(LINK_CONTROL_LOW_WATER_BYTES < LINK_CONTROL_HIGH_WATER_BYTES);
 const _: () = assert!(LINK_RECORD_MAX_BYTES <= LINK_STAGE_BYTES && LINK_RECORD_MAX_BYTES < LINK_READ_BYTES);
 const _: () = assert!(LINK_PING_MS * 2 < LINK_SILENCE_MS && LINK_REDIAL_MIN_MS <= LINK_REDIAL_MAX_MS);
+const _: () = assert!(GOSSIP_RTT_MS < GOSSIP_PROBE_MS && GOSSIP_SEED_FIRST_MS <= GOSSIP_SEED_MAX_MS);
+const _: () = assert!(GOSSIP_FACTS_MAX_BYTES + NODE_NAME_MAX_BYTES + 256 < GOSSIP_PACKET_MAX_BYTES);
