@@ -4,9 +4,9 @@
 //! Invariant: nothing that must be right rests on gossip alone; what passes between nodes is sealed with the
 //! cluster's secret or by mutual TLS.
 
-pub mod forward;
 pub mod catalog;
 pub mod discovery;
+pub mod forward;
 pub mod gossip;
 pub mod identity;
 pub mod secret;

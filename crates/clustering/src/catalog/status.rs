@@ -60,7 +60,11 @@ impl CatalogGroup {
                 true => core.book.known_applied(node),
                 false => None,
             };
-            let lag = if leads { matched.map(|at| metrics.last_log_index.unwrap_or(0).saturating_sub(at)) } else { None };
+            let lag = if leads {
+                matched.map(|at| metrics.last_log_index.unwrap_or(0).saturating_sub(at))
+            } else {
+                None
+            };
             MemberStatus { node: NodeId(node), votes: voters.contains(&node), matched, applied, lag }
         };
         Some(GroupStatus {
