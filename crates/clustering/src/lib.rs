@@ -11,3 +11,4 @@ pub mod gossip;
 pub mod identity;
 pub mod secret;
 pub mod transport;
+mod words;

@@ -7,6 +7,7 @@
 pub mod alarm;
 pub mod catalog;
 pub mod clock;
+pub mod cluster;
 mod committed;
 mod dead_letter;
 mod delayed;

@@ -5,6 +5,7 @@
 
 use crate::alarm::AlarmBoard;
 use crate::catalog::{CatalogMachine, CatalogStore, LocalCatalogStore};
+use crate::cluster::ClusterView;
 use crate::history::Histories;
 use crate::metrics::Metrics;
 use crate::outlet::Outlet;
@@ -18,7 +19,7 @@ use crate::timer::Timer;
 use arc_swap::Guard;
 use broker::catalog::{self, Catalog, Command, Event, Outcome};
 use dashmap::DashMap;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use tokio::sync::{Notify, oneshot};
 use types::limits::{HOUSEKEEPING_SECONDS, PAGE_LEAST_BYTES};
 use types::{AmqpError, ConnectionId, NodeId, QueueId, VhostName};
@@ -77,6 +78,7 @@ pub struct Broker {
     /// Queues that deleted themselves, for the task that tells the catalog.
     abandoned: parking_lot::Mutex<Vec<Arc<Queue>>>,
     abandoned_wake: Notify,
+    cluster: OnceLock<Arc<dyn ClusterView>>,
 }
 
 impl Broker {
@@ -119,6 +121,7 @@ impl Broker {
             metrics: Metrics::default(),
             abandoned: parking_lot::Mutex::default(),
             abandoned_wake: Notify::new(),
+            cluster: OnceLock::new(),
         })
     }
 
@@ -161,6 +164,10 @@ impl Broker {
 
     /// Changes the catalog.
     pub async fn change(&self, command: Command) -> Result<Outcome, AmqpError> {
+        let command = match &self.config.seat {
+            Some(seat) => seat.homes.place(command, &self.catalog()),
+            None => command,
+        };
         let store = self.store.read().clone();
         store.propose(command).await
     }
@@ -183,6 +190,21 @@ impl Broker {
     /// This node; 0 when it is alone.
     pub fn node(&self) -> NodeId {
         self.config.seat.as_ref().map_or(NodeId::default(), |seat| seat.node)
+    }
+
+    /// Whether a message that has no route here has none at all.
+    pub fn is_current(&self) -> bool {
+        self.config.seat.as_ref().is_none_or(|seat| seat.homes.is_current())
+    }
+
+    /// The cluster this node belongs to.
+    pub fn cluster(&self) -> Option<Arc<dyn ClusterView>> {
+        self.cluster.get().cloned()
+    }
+
+    /// From now on the node can be asked for its cluster; the first one stays.
+    pub fn set_cluster(&self, cluster: Arc<dyn ClusterView>) {
+        let _ = self.cluster.set(cluster);
     }
 
     /// Where direct replies to a name go.

@@ -2,7 +2,7 @@
 //!
 //! Invariant: each question gets at most one answer; a queue that is not there answers `NotThere`.
 
-use super::words::{Malformed, Words, put_text, put_u32, put_u64};
+use crate::words::{Malformed, Words, put_text, put_u32, put_u64};
 use broker::queue::QueueCounts;
 use types::{AmqpError, ReplyCode};
 

@@ -4,7 +4,7 @@
 //! ends the link. Messages travel as chunks, in the form that the log has.
 
 use super::answer::Answer;
-use super::words::{Malformed, Words, put_ranges, put_text, put_u32, put_u64};
+use crate::words::{Malformed, Words, put_ranges, put_text, put_u32, put_u64};
 use broker::message::Chunk;
 use broker::queue::{Consumer, Handed, HandedRun, Picks, Range};
 use engine::queue::DeleteConditions;

@@ -6,7 +6,7 @@
 use super::Way;
 use super::away::AwayQueue;
 use super::home::{Home, HomeLink};
-use broker::catalog::{self, Node};
+use broker::catalog::{self, Catalog, Command, Node};
 use dashmap::DashMap;
 use engine::Broker;
 use engine::outlet::Outlet;
@@ -21,6 +21,16 @@ use types::{NodeId, QueueId};
 pub struct ForwardHomes {
     homes: DashMap<NodeId, Arc<Home>>,
     observer: OnceLock<NodeObserver>,
+    placement: OnceLock<Box<dyn Placement>>,
+}
+
+/// Chooses homes, and knows whether this node is up to date.
+pub trait Placement: Send + Sync {
+    /// Gives a declare its home.
+    fn place(&self, command: Command, catalog: &Catalog) -> Command;
+
+    /// Whether this node knows all that is declared.
+    fn is_current(&self) -> bool;
 }
 
 /// Hears of every change of a node's row; the flag says whether it still is a member.
@@ -34,6 +44,16 @@ impl ForwardHomes {
     /// Has `observer` told of the nodes' rows, from the thread that changes them.
     pub fn observe(&self, observer: NodeObserver) {
         let _ = self.observer.set(observer);
+    }
+
+    /// Has `placement` choose homes.
+    pub fn set_placement(&self, placement: Box<dyn Placement>) {
+        let _ = self.placement.set(placement);
+    }
+
+    /// Whether queues with their home on a node can be asked.
+    pub fn is_reachable(&self, node: NodeId) -> bool {
+        self.homes.get(&node).is_some_and(|home| home.is_reachable())
     }
 
     /// A node is there, says the catalog: what is posted to its queues may wait a moment for the link.
@@ -88,6 +108,17 @@ impl Homes for ForwardHomes {
         if let Some(observer) = self.observer.get() {
             observer(node, is_member);
         }
+    }
+
+    fn place(&self, command: Command, catalog: &Catalog) -> Command {
+        match self.placement.get() {
+            Some(placement) => placement.place(command, catalog),
+            None => command,
+        }
+    }
+
+    fn is_current(&self) -> bool {
+        self.placement.get().is_none_or(|placement| placement.is_current())
     }
 
     fn reply_outlet(&self, node: NodeId) -> Option<Arc<dyn Outlet>> {

@@ -15,10 +15,10 @@ mod homes;
 mod reply;
 #[cfg(test)]
 mod tests;
-mod words;
 
 pub use guest::Guest;
-pub use homes::ForwardHomes;
+pub use home::HomeLink;
+pub use homes::{ForwardHomes, Placement};
 
 /// A way out to another node: frames in order, as one link carries them.
 pub trait Way: Send + Sync {

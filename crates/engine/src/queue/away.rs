@@ -7,7 +7,7 @@
 use super::{ConsumerListing, Queue, QueueCommand, QueueListing};
 use crate::node::Broker;
 use crate::outlet::Outlet;
-use broker::catalog;
+use broker::catalog::{self, Catalog, Command};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use types::{AmqpError, NodeId};
@@ -37,6 +37,12 @@ pub trait Homes: Send + Sync {
 
     /// A node of the cluster is another one than before, or does not belong to it any more.
     fn node_changed(&self, node: &catalog::Node, is_member: bool);
+
+    /// Gives a declare its home; other changes stay as they are.
+    fn place(&self, command: Command, catalog: &Catalog) -> Command;
+
+    /// Whether this node knows all that is declared: what it cannot route then has no queue.
+    fn is_current(&self) -> bool;
 
     /// The way to direct reply-to consumers of another node; None when it cannot be reached.
     fn reply_outlet(&self, node: NodeId) -> Option<Arc<dyn Outlet>>;

@@ -321,8 +321,20 @@ impl Channel {
             deliver::put_body(frames, self.number, incoming.body, frame_max);
         } else {
             metrics.unroutable_dropped.add(1);
+            if !self.broker().is_current() {
+                return self.refuse(publisher);
+            }
         }
         self.register(publisher, 0);
+    }
+
+    /// Nobody here gets the message, but a queue that this node does not know of might: no confirm.
+    fn refuse(&mut self, publisher: &mut Publisher) {
+        let Some(number) = self.register(publisher, 1) else { return };
+        // The confirm machine hears of the publish first.
+        self.hand_over(publisher);
+        self.outlet.confirmed(&[(number, number)], &[number]);
+        self.port.port.broker.touch(&self.outlet);
     }
 
     /// Hands over what is gathered, of this channel and of others of the connection.
