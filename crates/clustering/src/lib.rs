@@ -9,6 +9,7 @@ pub mod discovery;
 pub mod forward;
 pub mod gossip;
 pub mod identity;
+pub mod node;
 pub mod secret;
 pub mod transport;
 mod words;

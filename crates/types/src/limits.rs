@@ -45,6 +45,23 @@ pub const QUEUE_MAILBOX_MAX_BYTES: usize = 16 * 1024 * 1024;
 pub const FORWARD_PUBLISH_MAX_BYTES: usize = 4 * 1024 * 1024;
 /// Deliveries on their way to one consumer of another node, bytes (bodies and 64 for each message).
 pub const FORWARD_DELIVERY_MAX_BYTES: usize = 512 * 1024;
+/// What this software understands of the catalog's commands and of what passes between nodes: goes up with each
+/// addition, which is used once all nodes of a cluster have it.
+pub const CLUSTER_FEATURE_LEVEL: u64 = 1;
+/// A node looks so often for its cluster and after the other nodes.
+pub const CLUSTER_LOOK_MS: u64 = 100;
+/// How long a node waits for an answer when it joins.
+pub const CLUSTER_JOIN_CALL_MS: u64 = 5_000;
+/// A member whose cluster does not answer for so long after its start serves the queues it has.
+pub const CLUSTER_SERVE_ALONE_MS: u64 = 5_000;
+/// Members that are not linked are looked for at the addresses of the operator so often.
+pub const CLUSTER_REDISCOVER_MS: u64 = 2_000;
+/// How long another node has to take a leaving one out.
+pub const CLUSTER_LEAVE_MS: u64 = 20_000;
+/// How long other nodes have to tell what a listing needs of them.
+pub const CLUSTER_REFRESH_MS: u64 = 1_000;
+/// A member that does not answer in any way is taken for lost after this time.
+pub const CLUSTER_LOST_AFTER_MS: u64 = 200;
 /// How long what is asked of a queue's home waits for the first link to a node that is there.
 pub const FORWARD_CONNECT_MS: u64 = 2_000;
 /// Bytes a queue hands out in one turn before it lets its thread do other work.

@@ -1,0 +1,170 @@
+//! What a node looks after all the time: that its own row is right, that lost nodes are told of, that everybody
+//! knows how it is.
+//!
+//! Invariant: only the catalog's leader declares a node lost, and only one that neither answers gossip nor has
+//! a link, for as long as the operator has set.
+
+use super::member::Shared;
+use crate::gossip::{Liveness, NodeFacts};
+use broker::catalog::{Command, Node};
+use engine::alarm::Alarms;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use types::NodeId;
+use types::limits::{CLUSTER_FEATURE_LEVEL, CLUSTER_LOOK_MS, CLUSTER_REDISCOVER_MS};
+
+/// How often facts are gathered.
+const FACTS_EVERY: Duration = Duration::from_millis(500);
+
+/// What the watch remembers between looks.
+#[derive(Default)]
+struct Memory {
+    /// Since when members have not been answering.
+    silent: HashMap<NodeId, Instant>,
+    facts_at: Option<Instant>,
+    searched_at: Option<Instant>,
+}
+
+impl Shared {
+    /// Looks after the node until it stops.
+    pub(super) async fn watch(self: Arc<Shared>) {
+        let mut memory = Memory::default();
+        let mut changes = self.gossip.changes();
+        while !self.is_ending() {
+            let pause = tokio::time::sleep(Duration::from_millis(CLUSTER_LOOK_MS));
+            tokio::select! {
+                () = pause => {}
+                () = self.look.notified() => {}
+                _ = changes.changed() => {}
+            }
+            self.homes.tick(&self.broker);
+            self.follow_gossip();
+            self.share_alarms();
+            let now = Instant::now();
+            if memory.facts_at.is_none_or(|at| now.duration_since(at) >= FACTS_EVERY) {
+                memory.facts_at = Some(now);
+                self.gossip.set_facts(self.facts());
+            }
+            self.tend_own_row().await;
+            self.tell_of_lost(&mut memory, now).await;
+            self.search(&mut memory, now).await;
+        }
+    }
+
+    /// Members that moved are reached where gossip met them.
+    fn follow_gossip(&self) {
+        let catalog = self.broker.catalog();
+        for member in self.gossip.members() {
+            let id = member.identity.node();
+            if member.state == Liveness::Up && catalog.nodes.contains_key(&id) {
+                self.mesh.set_peer(id, member.identity.addr);
+            }
+        }
+    }
+
+    /// Alarms of other nodes block publishers here too.
+    fn share_alarms(&self) {
+        let members = self.gossip.members();
+        let told = members.iter().filter(|member| member.state != Liveness::Down);
+        let facts = told.filter_map(|member| member.facts.as_ref());
+        let others = facts.fold(Alarms::default(), |sum, facts| Alarms {
+            memory: sum.memory || facts.memory_alarm,
+            disk: sum.disk || facts.disk_alarm,
+        });
+        self.broker.alarms().set_others(others);
+    }
+
+    pub(super) fn facts(&self) -> NodeFacts {
+        let broker = &self.broker;
+        let own = broker.alarms().own();
+        let catalog = broker.catalog();
+        let homes = catalog.homes().filter(|(_, home)| *home == self.node).count();
+        let small = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        NodeFacts {
+            memory_alarm: own.memory,
+            disk_alarm: own.disk,
+            connections: small(broker.connections().count()),
+            queues: small(broker.queue_count()),
+            homes: small(homes),
+            memory_bytes: engine::alarm::resident_bytes().unwrap_or(0),
+            disk_free_bytes: broker.alarms().disk_free_bytes().unwrap_or(0),
+            catalog_version: catalog.version,
+            feature_level: u32::try_from(CLUSTER_FEATURE_LEVEL).unwrap_or(u32::MAX),
+            amqp_addr: self.config.amqp_addr.clone(),
+            http_addr: self.config.http_addr.clone(),
+            started_s: self.started_s,
+            ready: self.waits.borrow().is_none(),
+        }
+    }
+
+    /// The catalog has to have this start of the node, at this address, as one that is up.
+    async fn tend_own_row(&self) {
+        let (row, catalog) = (self.row(), self.broker.catalog().clone());
+        let Some(known) = catalog.nodes.get(&self.node).filter(|_| catalog.is_cluster()) else { return };
+        if **known == row || !self.has_leader() {
+            return;
+        }
+        if let Err(error) = self.broker.change(Command::PutNode { node: row }).await {
+            tracing::warn!(%error, "the cluster does not know yet that this node is back");
+        }
+    }
+
+    fn has_leader(&self) -> bool {
+        self.group.get().is_some_and(|group| group.changed().borrow().is_some())
+    }
+
+    fn leads(&self) -> bool {
+        self.group.get().is_some_and(|group| *group.changed().borrow() == Some(self.node))
+    }
+
+    /// Whether a member answers in any way.
+    fn answers(&self, node: NodeId) -> bool {
+        let is_up = self.gossip.member(node).is_some_and(|member| member.state == Liveness::Up);
+        is_up || self.mesh.is_connected(node)
+    }
+
+    async fn tell_of_lost(&self, memory: &mut Memory, now: Instant) {
+        if !self.leads() {
+            memory.silent.clear();
+            return;
+        }
+        let catalog = self.broker.catalog().clone();
+        let members = catalog.nodes.values().filter(|node| node.id != self.node && node.up);
+        let silent: Vec<Arc<Node>> = members.filter(|node| !self.answers(node.id)).cloned().collect();
+        memory.silent.retain(|id, _| silent.iter().any(|node| node.id == *id));
+        for node in silent {
+            let since = *memory.silent.entry(node.id).or_insert(now);
+            if now.duration_since(since) < self.config.lost_after {
+                continue;
+            }
+            tracing::warn!(node = %node.name, "node does not answer: its queues are out of reach");
+            let lost = Command::NodeLost { id: node.id, boot: node.boot };
+            if let Err(error) = self.broker.change(lost).await {
+                tracing::warn!(%error, node = %node.name, "the loss of a node cannot be agreed on");
+            }
+        }
+    }
+
+    /// Members that are not linked may be found at other addresses than they had.
+    async fn search(&self, memory: &mut Memory, now: Instant) {
+        let due = memory
+            .searched_at
+            .is_none_or(|at| now.duration_since(at) >= Duration::from_millis(CLUSTER_REDISCOVER_MS));
+        let Some(join) = self.config.join.as_ref().filter(|_| due) else { return };
+        memory.searched_at = Some(now);
+        let catalog = self.broker.catalog().clone();
+        let is_missing = |id: &NodeId| *id != self.node && !self.mesh.is_connected(*id);
+        if !catalog.nodes.keys().any(is_missing) {
+            return;
+        }
+        for addr in join.resolve().await {
+            self.gossip.add_seed(addr);
+            if let Ok(node) = self.mesh.probe(addr).await
+                && catalog.nodes.contains_key(&node.node())
+            {
+                self.know(node.node(), addr);
+            }
+        }
+    }
+}
