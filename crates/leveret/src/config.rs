@@ -2,6 +2,7 @@
 //!
 //! Invariant: a bad value is refused before anything is started, with its key and what would be right.
 
+use crate::cluster::{ClusterChoice, ClusterSettings};
 use clap::Parser;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -82,6 +83,42 @@ struct Settings {
     /// Start although data are damaged, without what cannot be read; what is lost is logged
     #[arg(long, env = "LEVERET_ACCEPT_DAMAGE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     accept_damage: Option<bool>,
+    /// Makes the node a member of a cluster: where it listens for other nodes, TCP and UDP [default: none]
+    #[arg(long, env = "LEVERET_CLUSTER_ADDR", value_name = "IP:PORT")]
+    cluster_addr: Option<String>,
+    /// Where other nodes reach this one [default: the cluster address, or what the host's name stands for]
+    #[arg(long, env = "LEVERET_CLUSTER_ADVERTISE", value_name = "HOST:PORT")]
+    cluster_advertise: Option<String>,
+    /// Nodes of the cluster, comma separated, or dns:NAME:PORT for all addresses of a name [default: none]
+    #[arg(long, env = "LEVERET_JOIN", value_name = "HOST:PORT,...")]
+    join: Option<String>,
+    /// How many nodes form a new cluster; needed when they are found by DNS
+    #[arg(long, env = "LEVERET_EXPECTED_NODES", value_name = "COUNT")]
+    expected_nodes: Option<usize>,
+    /// File with what all nodes of the cluster know and nobody else, at least 16 bytes
+    #[arg(long, env = "LEVERET_CLUSTER_SECRET_FILE", value_name = "FILE")]
+    cluster_secret_file: Option<PathBuf>,
+    /// The same as text; the file is safer
+    #[arg(long, env = "LEVERET_CLUSTER_SECRET", value_name = "TEXT", hide_env_values = true)]
+    cluster_secret: Option<String>,
+    /// Certificate chain that this node shows other nodes, PEM; turns TLS between nodes on
+    #[arg(long, env = "LEVERET_CLUSTER_TLS_CERT", value_name = "FILE")]
+    cluster_tls_cert: Option<PathBuf>,
+    /// Private key of that certificate, PEM
+    #[arg(long, env = "LEVERET_CLUSTER_TLS_KEY", value_name = "FILE")]
+    cluster_tls_key: Option<PathBuf>,
+    /// Authorities whose certificates other nodes must have, PEM
+    #[arg(long, env = "LEVERET_CLUSTER_TLS_CA", value_name = "FILE")]
+    cluster_tls_ca: Option<PathBuf>,
+    /// The name in the certificates of all nodes [default: the address that is dialled]
+    #[arg(long, env = "LEVERET_CLUSTER_TLS_NAME", value_name = "NAME")]
+    cluster_tls_name: Option<String>,
+    /// Where new queues live: client-local, balanced or random [default: client-local]
+    #[arg(long, env = "LEVERET_QUEUE_LEADER_LOCATOR", value_name = "WORD")]
+    queue_leader_locator: Option<String>,
+    /// How much slower (above 1) or faster (below 1) silent nodes are noticed, 0.1 to 100 [default: 1]
+    #[arg(long, env = "LEVERET_FAILURE_DETECTION", value_name = "FACTOR")]
+    failure_detection: Option<f64>,
     /// Users who may only log in from this machine, comma separated; "none" for nobody [default: guest]
     #[arg(long, env = "LEVERET_LOOPBACK_USERS", value_name = "NAMES")]
     loopback_users: Option<String>,
@@ -130,6 +167,8 @@ pub struct Config {
     pub default_user: String,
     pub default_pass: String,
     pub default_vhost: String,
+    /// None: the node is alone.
+    pub cluster: Option<ClusterSettings>,
 }
 
 impl Config {
@@ -185,6 +224,20 @@ impl Config {
             Some("none" | "") => Vec::new(),
             Some(names) => names.split(',').map(|name| name.trim().to_owned()).collect(),
         };
+        let cluster = ClusterChoice {
+            addr: pick!(cluster_addr),
+            advertise: pick!(cluster_advertise),
+            join: pick!(join),
+            expected_nodes: pick!(expected_nodes),
+            secret_file: pick!(cluster_secret_file),
+            secret: pick!(cluster_secret),
+            tls_cert: pick!(cluster_tls_cert),
+            tls_key: pick!(cluster_tls_key),
+            tls_ca: pick!(cluster_tls_ca),
+            tls_name: pick!(cluster_tls_name),
+            locator: pick!(queue_leader_locator),
+            failure_detection: pick!(failure_detection),
+        };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Config {
             node_name: pick!(node_name).unwrap_or_else(|| format!("leveret@{}", host_name())),
@@ -210,6 +263,7 @@ impl Config {
             default_user: pick!(default_user).unwrap_or_else(|| "guest".to_owned()),
             default_pass: pick!(default_pass).unwrap_or_else(|| "guest".to_owned()),
             default_vhost: pick!(default_vhost).unwrap_or_else(|| "/".to_owned()),
+            cluster: cluster.check()?,
         })
     }
 }
@@ -265,7 +319,7 @@ fn everywhere(port: u16) -> SocketAddr {
     }
 }
 
-fn address(key: &str, text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn address(key: &str, text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| format!("{key} is '{text}': it must be an address and port, like 0.0.0.0:5672"))
 }
 

@@ -3,6 +3,7 @@
 use crate::config::{Config, TlsConfig};
 use broker::catalog::{Catalog, Command};
 use broker::password;
+use clustering::node::{ClusterNode, Prepared};
 use engine::storage::StorageConfig;
 use engine::{Broker, BrokerConfig, alarm};
 use management::Management;
@@ -56,8 +57,9 @@ async fn serve(
 ) -> Result<(), String> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| format!("signals: {error}"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| format!("signals: {error}"))?;
-    let broker = Broker::open(broker_config(&config), &storage_config(&config), || first_catalog(&config))?;
     let addresses = describe(&listeners);
+    let mut prepared = prepare_cluster(&config, &listeners)?;
+    let broker = open_broker(&config, prepared.as_mut())?;
     let (shutdown, _) = watch::channel(false);
     let server = Server::start(broker.clone(), server_settings(&config, &broker, shutdown), config.threads)
         .map_err(|error| format!("serving threads cannot be started: {error}"))?;
@@ -73,6 +75,19 @@ async fn serve(
         ),
         None => None,
     };
+    let cluster = match prepared {
+        Some(prepared) => Some(ClusterNode::start(prepared, broker.clone()).await?),
+        None => None,
+    };
+    if let Some(cluster) = &cluster {
+        tracing::info!("node {} is a cluster node, reached at {}", config.node_name, cluster.addr());
+        tokio::select! {
+            () = cluster.ready() => {}
+            why = cluster.ended() => return Err(why),
+            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+        }
+    }
     let cannot_accept = |error: std::io::Error| format!("connections cannot be accepted: {error}");
     server.accept(listeners.amqp, None).map_err(cannot_accept)?;
     if let (Some(listener), Some(tls)) = (listeners.amqps, tls) {
@@ -88,20 +103,61 @@ async fn serve(
     let (why, failure) = tokio::select! {
         _ = interrupt.recv() => ("SIGINT", None),
         _ = terminate.recv() => ("SIGTERM", None),
-        failure = broker.failed() => ("the disk failed", Some(failure)),
+        failure = broker.failed() => {
+            let why = format!("{failure}; what was confirmed is safe: repair the disk and start again");
+            ("the disk failed", Some(why))
+        }
+        why = cluster_ended(cluster.as_ref()) => ("the node ends", Some(why)),
     };
     tracing::info!("{why}: closing {} connections", broker.connections().count());
     server.shut_down(Duration::from_millis(SHUTDOWN_TIMEOUT_MS + 500)).await;
     if let Some(management) = management {
         management.stop().await;
     }
+    if let Some(cluster) = cluster {
+        cluster.stop().await;
+    }
     let closed = broker.storage().map_or(Ok(()), |storage| storage.close());
     if let Some(why) = failure {
-        return Err(format!("{why}; what was confirmed is safe: repair the disk and start again"));
+        return Err(why);
     }
     closed.map_err(|why| format!("the last changes may be lost: {why}"))?;
     tracing::info!("stopped");
     Ok(())
+}
+
+async fn cluster_ended(cluster: Option<&ClusterNode>) -> String {
+    match cluster {
+        Some(cluster) => cluster.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads who the node is in its cluster, if it is to be in one.
+fn prepare_cluster(config: &Config, listeners: &Listeners) -> Result<Option<Prepared>, String> {
+    let Some(cluster) = &config.cluster else {
+        if config.data_dir.join("node").exists() {
+            tracing::warn!(
+                "the data directory is that of a cluster's node and cluster-addr is not set: it starts alone"
+            );
+        }
+        return Ok(None);
+    };
+    let text = |listener: &TcpListener| listener.local_addr().map_or(String::new(), |addr| addr.to_string());
+    let http = listeners.http.as_ref().map(text).unwrap_or_default();
+    Prepared::new(cluster.node(config, text(&listeners.amqp), http)?).map(Some)
+}
+
+fn open_broker(config: &Config, prepared: Option<&mut Prepared>) -> Result<Arc<Broker>, String> {
+    let storage = storage_config(config);
+    let first = || first_catalog(config);
+    match prepared {
+        None => Broker::open(broker_config(config), &storage, first),
+        Some(prepared) => {
+            let broker = BrokerConfig { seat: Some(prepared.seat()), ..broker_config(config) };
+            Broker::open_member(broker, &storage, first, prepared.log())
+        }
+    }
 }
 
 fn storage_config(config: &Config) -> StorageConfig {

@@ -1,5 +1,6 @@
 //! The `leveret` binary: reads the configuration, starts what it asks for, stops in order.
 
+mod cluster;
 mod config;
 mod launch;
 

@@ -5,7 +5,7 @@
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -36,13 +36,8 @@ pub fn server_config(
         .map_err(|error| format!("TLS: {error}"))?;
     let builder = match (client_authority, clients) {
         (Some(path), ClientCertificates::Optional | ClientCertificates::Required) => {
-            let mut roots = RootCertStore::empty();
-            for authority in certificates(path)? {
-                roots
-                    .add(authority)
-                    .map_err(|error| format!("CA file {} cannot be used: {error}", path.display()))?;
-            }
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let roots = Arc::new(roots(path)?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
             let verifier = match clients {
                 ClientCertificates::Optional => verifier.allow_unauthenticated(),
                 _ => verifier,
@@ -58,6 +53,31 @@ pub fn server_config(
         .with_single_cert(chain, key)
         .map_err(|error| format!("certificate file {}: {error}", certificate.display()))?;
     Ok(Arc::new(config))
+}
+
+/// Client settings for rustls, for a node that shows a certificate itself; or which file is wrong and why.
+pub fn client_config(certificate: &Path, key: &Path, authority: &Path) -> Result<Arc<ClientConfig>, String> {
+    let chain = certificates(certificate)?;
+    let key = PrivateKeyDer::from_pem_file(key)
+        .map_err(|error| format!("key file {} cannot be used: {error}", key.display()))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| format!("TLS: {error}"))?
+        .with_root_certificates(roots(authority)?)
+        .with_client_auth_cert(chain, key)
+        .map_err(|error| format!("certificate file {}: {error}", certificate.display()))?;
+    Ok(Arc::new(config))
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for authority in certificates(path)? {
+        roots
+            .add(authority)
+            .map_err(|error| format!("CA file {} cannot be used: {error}", path.display()))?;
+    }
+    Ok(roots)
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -178,7 +178,8 @@ impl Shared {
             return Err("this is the only node of its cluster".to_owned());
         }
         // Another node sees it through: once this one is out it hears nothing more.
-        let others = catalog.nodes.keys().copied().filter(|id| *id != self.node && self.mesh.is_connected(*id));
+        let others =
+            catalog.nodes.keys().copied().filter(|id| *id != self.node && self.mesh.is_connected(*id));
         let limit = Duration::from_millis(CLUSTER_LEAVE_MS);
         let mut refusal = "no other node of the cluster answers".to_owned();
         for other in others {
