@@ -7,6 +7,7 @@
 
 use crate::binary::broker_binary;
 use crate::client::Client;
+use crate::cluster::{Cluster, clustered};
 use crate::wait::TEST_TIME_LIMIT;
 use crate::wire::Peer;
 use std::io::{BufRead, BufReader};
@@ -30,6 +31,8 @@ pub struct Broker {
     data_dir: PathBuf,
     log: Arc<Mutex<String>>,
     log_reader: Mutex<Option<JoinHandle<()>>>,
+    /// The other nodes of its cluster, where a test for one broker runs against a cluster.
+    pub(crate) others: Vec<Broker>,
     /// Where AMQP clients connect.
     pub amqp: SocketAddr,
     /// Where AMQP clients connect over TLS.
@@ -50,7 +53,7 @@ pub fn with_broker_args(flags: &[&str], test: impl AsyncFnOnce(&Broker)) {
 
 /// Runs a test that stops or kills its broker and starts it again on the same data directory.
 pub fn with_restarts(flags: &[&str], test: impl AsyncFnOnce(&mut Broker)) {
-    let mut broker = Broker::start(flags);
+    let mut broker = if clustered() { Cluster::as_one(flags) } else { Broker::start(flags) };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -83,6 +86,16 @@ impl Broker {
         command
     }
 
+    /// Starts the binary on this data directory, which goes with the `Broker` unless it is kept.
+    pub fn start_at(data_dir: PathBuf, flags: &[&str]) -> Broker {
+        Broker::start_in(data_dir, flags)
+    }
+
+    /// Leaves the data directory to whoever started the process.
+    pub fn keep_data(&mut self) {
+        self.data_dir = PathBuf::new();
+    }
+
     fn start_in(data_dir: PathBuf, flags: &[&str]) -> Broker {
         let mut child = Broker::command_in(&data_dir, flags).spawn().expect("the broker's binary runs");
         let log = Arc::new(Mutex::new(String::new()));
@@ -101,6 +114,7 @@ impl Broker {
             data_dir,
             log,
             log_reader: Mutex::new(Some(log_reader)),
+            others: Vec::new(),
             amqp: address(&start_line, "AMQP").expect("the start line tells the AMQP address"),
             amqps: address(&start_line, "AMQPS"),
             http: address(&start_line, "HTTP"),
@@ -213,7 +227,8 @@ impl Broker {
     }
 
     /// Proves that it is well, and stops it.
-    fn finish(self) {
+    pub(crate) fn finish(mut self) {
+        std::mem::take(&mut self.others).into_iter().for_each(Broker::finish);
         let ended = self.child.lock().expect("child").try_wait().expect("a child's state");
         if ended.is_none() {
             self.signal(libc::SIGTERM);

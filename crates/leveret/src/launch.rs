@@ -235,7 +235,9 @@ fn first_catalog(config: &Config) -> Result<Catalog, String> {
 }
 
 fn start_log(config: &Config) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&config.log_level).map_err(|error| {
+    // The library of the catalog's agreement tells every step; what operators need is told by our own words.
+    let quiet = if config.log_level.contains("openraft") { "" } else { ",openraft=off" };
+    let filter = EnvFilter::try_new(format!("{}{quiet}", config.log_level)).map_err(|error| {
         format!("log-level is '{}': {error}; use error, warn, info, debug or trace", config.log_level)
     })?;
     let log =

@@ -277,6 +277,20 @@ impl AwayQueue {
     }
 }
 
+/// Whether somebody waits for the answer.
+fn is_question(command: &QueueCommand) -> bool {
+    matches!(
+        command,
+        QueueCommand::AddConsumer(_)
+            | QueueCommand::RemoveConsumer(..)
+            | QueueCommand::Get { .. }
+            | QueueCommand::Purge(_)
+            | QueueCommand::Fence(_)
+            | QueueCommand::CommitFence(_)
+            | QueueCommand::PrepareDelete(..)
+    )
+}
+
 /// Tells a publisher what became of its messages.
 pub(super) fn tell(ticket: Option<Ticket>, refused: bool, broker: &Broker) {
     let Some(ticket) = ticket else { return };
@@ -308,8 +322,14 @@ impl Forwarder for AwayQueue {
             *self.held.lock() = held;
             return;
         }
+        let is_awaited = held.iter().any(is_question);
         held.drain(..).for_each(|command| self.send(queue, command, broker));
-        self.home.touch(broker);
+        if is_awaited {
+            // Whoever asked waits for the answer before the thread's work is done.
+            self.home.flush();
+        } else {
+            self.home.touch(broker);
+        }
     }
 
     fn is_reachable(&self) -> bool {

@@ -6,7 +6,7 @@
 
 use super::member::Shared;
 use super::service::{Join, Joined, body, fields, kind};
-use crate::catalog::Ballot;
+use crate::catalog::{Ballot, MemberStatus};
 use crate::identity::{ClusterId, NodeIdentity};
 use crate::transport::{CallError, ProbeError};
 use broker::catalog::{Catalog, Command};
@@ -46,6 +46,9 @@ impl Shared {
                 self.serve();
                 return;
             }
+            if self.finish_forming(cluster).await {
+                continue;
+            }
             self.wait_for(
                 "waiting for the other nodes of the cluster to agree that this one is back".to_owned(),
             );
@@ -62,6 +65,22 @@ impl Shared {
                 self.look_around().await;
             }
         }
+    }
+
+    /// A cluster that this node has formed is not in its catalog yet when it was stopped right then.
+    async fn finish_forming(&self, cluster: ClusterId) -> bool {
+        let status = self.group.get().and_then(|group| group.status());
+        let is_own = |member: &MemberStatus| member.node == self.node && member.votes;
+        if !status.is_some_and(|status| status.members.iter().all(is_own))
+            || self.broker.catalog().is_cluster()
+        {
+            return false;
+        }
+        let form = Command::FormCluster { cluster: cluster.0, node: self.row() };
+        if let Err(error) = self.broker.change(form).await {
+            tracing::warn!(%error, "forming the cluster goes on");
+        }
+        true
     }
 
     /// Whether the catalog here has this very start of this node.

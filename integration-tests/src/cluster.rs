@@ -1,0 +1,190 @@
+//! Several brokers as one cluster, for one test: processes on loopback addresses of their own.
+//!
+//! Invariant: the addresses belong to this test alone (127.a.b.n, from the test process and a counter), so nodes
+//! can be told of each other before they run.
+
+use crate::client::Client;
+use crate::process::Broker;
+use crate::wait::TEST_TIME_LIMIT;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// What the nodes of a test's cluster know.
+const SECRET: &str = "the secret of a test's cluster";
+
+/// Whether tests for one broker are to run against a cluster: set by `LEVERET_TEST_CLUSTER=1`.
+pub(crate) fn clustered() -> bool {
+    std::env::var_os("LEVERET_TEST_CLUSTER").is_some_and(|value| value == "1")
+}
+
+/// A cluster of processes.
+pub struct Cluster {
+    nodes: Vec<Option<Broker>>,
+    places: Vec<Place>,
+    flags: Vec<String>,
+}
+
+/// What a node keeps from one start to the next.
+#[derive(Clone)]
+struct Place {
+    name: String,
+    addr: String,
+    data_dir: PathBuf,
+}
+
+fn places(count: usize) -> Vec<Place> {
+    static STARTED: AtomicU32 = AtomicU32::new(0);
+    let (pid, number) = (std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
+    let (a, b) = (10 + pid % 200, (pid / 200 * 7 + number) % 250);
+    (1..=count)
+        .map(|node| Place {
+            name: format!("n{node}"),
+            addr: format!("127.{a}.{b}.{node}:25672"),
+            data_dir: std::env::temp_dir().join(format!("leveret-cluster-{pid}-{number}-{node}")),
+        })
+        .collect()
+}
+
+/// Runs a test against three nodes that have formed a cluster.
+pub fn with_cluster(test: impl AsyncFnOnce(&mut Cluster)) {
+    with_cluster_of(3, &[], test);
+}
+
+/// Runs a test against so many nodes, started with more flags.
+pub fn with_cluster_of(count: usize, flags: &[&str], test: impl AsyncFnOnce(&mut Cluster)) {
+    let mut cluster = Cluster::new(count, flags);
+    cluster.start_all();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime for the test");
+    runtime.block_on(async {
+        let run = tokio::time::timeout(TEST_TIME_LIMIT, test(&mut cluster)).await;
+        assert!(run.is_ok(), "the test took longer than {TEST_TIME_LIMIT:?}");
+    });
+    runtime.shutdown_background();
+    cluster.finish();
+}
+
+impl Cluster {
+    /// Nodes that are not started yet.
+    pub fn new(count: usize, flags: &[&str]) -> Cluster {
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        Cluster { nodes: (0..count).map(|_| None).collect(), places: places(count), flags }
+    }
+
+    /// Three nodes that a test for one broker takes for one: clients talk to the first, queues live anywhere.
+    pub(crate) fn as_one(flags: &[&str]) -> Broker {
+        let mut cluster = Cluster::new(3, flags);
+        cluster.flags.extend(["--queue-leader-locator".to_owned(), "random".to_owned()]);
+        cluster.start_all();
+        // Each process looks after its own directory.
+        let mut nodes = std::mem::take(&mut cluster.nodes).into_iter().flatten();
+        cluster.places.clear();
+        let mut first = nodes.next().expect("three nodes run");
+        first.others = nodes.collect();
+        first
+    }
+
+    fn join(&self) -> String {
+        self.places.iter().map(|place| place.addr.clone()).collect::<Vec<_>>().join(",")
+    }
+
+    /// The flags that node `at` (from 0) is started with.
+    pub fn flags_of(&self, at: usize) -> Vec<String> {
+        let place = &self.places[at];
+        let own = ["--node-name", &place.name, "--cluster-addr", &place.addr, "--cluster-secret", SECRET];
+        let mut flags: Vec<String> = own.iter().map(|flag| (*flag).to_owned()).collect();
+        flags.extend(["--join".to_owned(), self.join()]);
+        flags.extend(self.flags.iter().cloned());
+        flags
+    }
+
+    /// Starts all nodes that do not run, at once, and waits until they serve clients.
+    pub fn start_all(&mut self) {
+        let missing: Vec<usize> = (0..self.nodes.len()).filter(|at| self.nodes[*at].is_none()).collect();
+        self.start_some(&missing);
+    }
+
+    /// Starts these nodes at once and waits until they serve clients.
+    pub fn start_some(&mut self, which: &[usize]) {
+        let starts: Vec<(usize, PathBuf, Vec<String>)> =
+            which.iter().map(|at| (*at, self.places[*at].data_dir.clone(), self.flags_of(*at))).collect();
+        let started: Vec<(usize, Broker)> = std::thread::scope(|scope| {
+            let threads: Vec<_> = starts
+                .iter()
+                .map(|(at, dir, flags)| {
+                    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+                    scope.spawn(move || (*at, Broker::start_at(dir.clone(), &flags)))
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().expect("a node starts")).collect()
+        });
+        for (at, broker) in started {
+            self.nodes[at] = Some(broker);
+        }
+    }
+
+    /// Node `at`, from 0; it must run.
+    pub fn node(&self, at: usize) -> &Broker {
+        self.nodes[at].as_ref().expect("the node runs")
+    }
+
+    /// The name of node `at`.
+    pub fn name(&self, at: usize) -> &str {
+        &self.places[at].name
+    }
+
+    /// Where node `at` is reached by others.
+    pub fn addr(&self, at: usize) -> &str {
+        &self.places[at].addr
+    }
+
+    /// A lapin connection to node `at`.
+    pub async fn connect(&self, at: usize) -> Client {
+        self.node(at).connect().await
+    }
+
+    /// Ends node `at`; what it leaves stays. SIGKILL ends it at once, any other signal in order.
+    pub fn end(&mut self, at: usize, signal: i32) {
+        let mut broker = self.nodes[at].take().expect("the node runs");
+        broker.end(signal);
+        broker.keep_data();
+    }
+
+    /// Takes the data of a node that was ended away.
+    pub fn wipe(&mut self, at: usize) {
+        assert!(self.nodes[at].is_none(), "the node runs");
+        std::fs::remove_dir_all(&self.places[at].data_dir).expect("the data directory was there");
+    }
+
+    /// Gives a node that was ended another address.
+    pub fn move_to(&mut self, at: usize, addr: &str) {
+        assert!(self.nodes[at].is_none(), "the node runs");
+        self.places[at].addr = addr.to_owned();
+    }
+
+    /// Ends all nodes and proves that they were well.
+    fn finish(mut self) {
+        for node in &mut self.nodes {
+            if let Some(mut broker) = node.take() {
+                broker.end(libc::SIGTERM);
+            }
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.nodes.clear();
+        for place in &self.places {
+            // Some were never started.
+            let _ = std::fs::remove_dir_all(&place.data_dir);
+        }
+    }
+}
+
+/// How long a survivor may take to notice a lost node, and what follows from it.
+pub const NOTICE: Duration = Duration::from_secs(5);
