@@ -9,6 +9,7 @@ use super::record::{OVERHEAD_BYTES, Sealer};
 use parking_lot::{Mutex, MutexGuard};
 use std::io::{ErrorKind, Write};
 use std::net::Shutdown;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::net::TcpStream;
@@ -293,8 +294,11 @@ impl Wire {
         self.room.notify_waiters();
         if self.was_high.swap(false, Ordering::SeqCst) {
             let call = self.on_room.lock().clone();
-            if let Some(call) = call {
-                call();
+            let called = call.map(|call| std::panic::catch_unwind(AssertUnwindSafe(|| call())));
+            if called.is_some_and(|called| called.is_err()) {
+                // It would never be called again, and who waits for it would wait for ever.
+                tracing::error!("a link is closed: who waited for room in it has panicked");
+                self.close();
             }
         }
     }
