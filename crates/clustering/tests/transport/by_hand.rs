@@ -97,6 +97,29 @@ fn who_dials_again_has_given_up_its_first_links() {
 }
 
 #[test]
+fn when_both_dial_at_once_the_lower_id_s_link_stays_and_nobody_is_told() {
+    let node = Node::start(identity(301, 1));
+    run(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let me = identity(300, 1);
+        node.mesh.set_peer(me.node(), listener.local_addr().unwrap());
+        let mut theirs = Vec::new();
+        for class in [LinkClass::Control, LinkClass::Data] {
+            let socket = listener.accept().await.unwrap().0;
+            let config = TransportConfig::new(secret());
+            let link = Link::accept(socket, &me, &config, &|_, _| Ok(())).await.unwrap();
+            assert_eq!((link.class, link.dialled), (class, false));
+            theirs.push(link.split().unwrap());
+        }
+        let ours = dial(&node, &me, LinkClass::Control).await.unwrap().split().unwrap();
+        let (data, control) = (theirs.pop().unwrap(), theirs.pop().unwrap());
+        closes(control.0).await;
+        assert!(!ours.1.is_closed() && !data.1.is_closed() && node.mesh.is_connected(me.node()));
+        assert_eq!(events(&node), ["up rabbit@300 1", "data up rabbit@300 true"]);
+    });
+}
+
+#[test]
 fn a_new_process_replaces_the_old_one_at_once_and_the_old_one_stays_out() {
     let node = node();
     run(async {
@@ -182,6 +205,9 @@ fn more_calls_than_can_be_in_flight_are_refused() {
                 frame.push(SLOW);
                 frame.resize(frame.len() + 16 * 1024 * 1024, 0);
             });
+            // The node wants to hear something all the time.
+            writer.flush();
+            writer.room().await;
         }
         writer.put(|frame| frame.extend_from_slice(&[1, 100, 0, 0, 0, 0, 0, 0, 0, ECHO]));
         writer.flush();
