@@ -1,4 +1,5 @@
-//! How fast a data link is over loopback: MB/s and frames/s, for several sizes of frames.
+//! How fast a data link is over loopback: MB/s and frames/s for several sizes of frames, and how much of a
+//! processor both ends together need for a GB, which other load on the machine changes less.
 //!
 //! `cargo run --profile quick -p clustering --example data_link [-- SECONDS [tls]]`
 
@@ -77,13 +78,21 @@ async fn write(writer: LinkWriter, frame: Vec<u8>, stop: Arc<AtomicBool>) {
     writer.close();
 }
 
+/// Processor time of this process so far, seconds (Linux: fields 14 and 15 of its stat, in 1/100 s).
+fn processor_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = after_name.split_whitespace().skip(11).take(2);
+    ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
 fn measure(config: &TransportConfig, frame_bytes: usize, seconds: u64) {
     let (dialled, accepted) = runtime().block_on(links(config));
     let reading = std::thread::spawn(move || {
         runtime().block_on(async { read(accepted.split().expect("the link's ends").0).await })
     });
     let stop = Arc::new(AtomicBool::new(false));
-    let start = Instant::now();
+    let (start, used) = (Instant::now(), processor_seconds());
     let writing = std::thread::spawn({
         let stop = stop.clone();
         move || {
@@ -101,7 +110,9 @@ fn measure(config: &TransportConfig, frame_bytes: usize, seconds: u64) {
     let (frames, bytes) = reading.join().expect("the reading thread");
     let took = start.elapsed().as_secs_f64();
     let (rate, frames_rate) = (bytes as f64 / took / 1e6, frames as f64 / took);
-    println!("frames of {frame_bytes:>7} bytes: {rate:>6.0} MB/s {frames_rate:>10.0} frames/s");
+    let used = (processor_seconds() - used) / (bytes as f64 / 1e9);
+    let rates = format!("{rate:>6.0} MB/s {frames_rate:>10.0} frames/s");
+    println!("frames of {frame_bytes:>7} bytes: {rates} {used:>6.2} processor s/GB");
 }
 
 fn main() {

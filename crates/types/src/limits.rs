@@ -154,7 +154,7 @@ pub const LINK_STAGE_BYTES: usize = 256 * 1024;
 /// Records after which each direction of a link goes on with a new key.
 pub const LINK_REKEY_RECORD_COUNT: u64 = 1 << 20;
 /// A thread that flushes a link leaves the rest to the link's own task after this much.
-pub const LINK_FLUSH_TURN_BYTES: usize = 4 * 1024 * 1024;
+pub const LINK_FLUSH_TURN_BYTES: usize = 1024 * 1024;
 /// What a data link reads from its socket at a time.
 pub const LINK_READ_BYTES: usize = 256 * 1024;
 /// Longest frame on a data link.
@@ -171,6 +171,8 @@ pub const LINK_CONTROL_LOW_WATER_BYTES: usize = 8 * 1024 * 1024;
 pub const CALL_BODY_MAX_BYTES: usize = 16 * 1024 * 1024;
 /// Calls in flight from one node to another.
 pub const CALL_IN_FLIGHT_COUNT_MAX: usize = 1_024;
+/// Calls of one node are refused while bodies of this size are being answered.
+pub const CALL_SERVING_MAX_BYTES: usize = 128 * 1024 * 1024;
 /// Longest text of a refused call that is sent back.
 pub const CALL_REFUSAL_MAX_BYTES: usize = 4 * 1024;
 /// A control link sends something at least this often.

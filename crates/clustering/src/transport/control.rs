@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 use types::NodeId;
-use types::limits::{CALL_BODY_MAX_BYTES, CALL_IN_FLIGHT_COUNT_MAX};
+use types::limits::{CALL_BODY_MAX_BYTES, CALL_IN_FLIGHT_COUNT_MAX, CALL_SERVING_MAX_BYTES};
 
 /// A future of any kind.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -40,14 +40,16 @@ pub(super) struct ControlLink {
     pub(super) since: Instant,
     writer: LinkWriter,
     calls: Calls,
-    /// Calls of the other side that are being answered.
+    /// Calls of the other side that are being answered, and the bytes of their bodies.
     serving: AtomicUsize,
+    serving_bytes: AtomicUsize,
 }
 
 /// A call of the other side that is being answered: it gets an answer whatever happens to the service.
 struct Served {
     link: Arc<ControlLink>,
     number: u64,
+    body_bytes: usize,
     result: Result<Vec<u8>, String>,
 }
 
@@ -66,13 +68,15 @@ impl Drop for Served {
         self.link.writer.put(|frame| calls::write_result(frame, self.number, &self.result));
         self.link.writer.flush();
         self.link.serving.fetch_sub(1, Ordering::AcqRel);
+        self.link.serving_bytes.fetch_sub(self.body_bytes, Ordering::AcqRel);
     }
 }
 
 impl ControlLink {
     pub(super) fn new(peer: NodeIdentity, dialled: bool, writer: LinkWriter) -> ControlLink {
-        let (calls, serving) = (Calls::new(), AtomicUsize::new(0));
-        ControlLink { peer, dialled, since: Instant::now(), writer, calls, serving }
+        let (since, calls) = (Instant::now(), Calls::new());
+        let (serving, serving_bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        ControlLink { peer, dialled, since, writer, calls, serving, serving_bytes }
     }
 
     /// Calls the other side. From any thread, in a runtime with a clock.
@@ -158,10 +162,13 @@ impl ControlLink {
 
     fn serve(self: &Arc<ControlLink>, number: u64, kind: u8, body: Bytes, service: &Arc<dyn Service>) {
         let result = Err("the call was given up".to_owned());
-        let mut served = Served { link: self.clone(), number, result };
-        if self.serving.fetch_add(1, Ordering::AcqRel) >= CALL_IN_FLIGHT_COUNT_MAX {
-            let most = CALL_IN_FLIGHT_COUNT_MAX;
-            served.result = Err(format!("{most} calls of this node are being answered already"));
+        let body_bytes = body.len();
+        let count = self.serving.fetch_add(1, Ordering::AcqRel);
+        let bytes = self.serving_bytes.fetch_add(body_bytes, Ordering::AcqRel);
+        let served = Served { link: self.clone(), number, body_bytes, result };
+        if count >= CALL_IN_FLIGHT_COUNT_MAX || bytes >= CALL_SERVING_MAX_BYTES {
+            let why = format!("{count} calls of this node with {bytes} bytes are being answered already");
+            served.finish(Err(why));
             return;
         }
         let service = service.clone();

@@ -112,8 +112,12 @@ impl Fabric {
             return false;
         }
         let existing = state.control.as_ref();
-        let existing = existing.map(|link| Candidate { boot: link.peer.boot, dialled: link.dialled });
-        let new = Candidate { boot: identity.boot, dialled };
+        let existing = existing.map(|link| Candidate {
+            boot: link.peer.boot,
+            dialled: link.dialled,
+            is_fresh: link.since.elapsed() < self.config.silence,
+        });
+        let new = Candidate { boot: identity.boot, dialled, is_fresh: true };
         let verdict = verdict(existing, new, self.is_lower(&peer), &state.replaced);
         tracing::debug!(peer = identity.name, dialled, ?verdict, "a control link");
         match verdict {
@@ -124,7 +128,7 @@ impl Fabric {
                 self.refusals.accepted(identity.addr, &error);
                 return false;
             }
-            Verdict::Up | Verdict::Replace | Verdict::Restarted => {}
+            Verdict::Up | Verdict::Replace | Verdict::Redialled | Verdict::Restarted => {}
         }
         let (reader, writer) = match link.split() {
             Ok(ends) => ends,
@@ -136,26 +140,32 @@ impl Fabric {
         let link = Arc::new(ControlLink::new(identity, dialled, writer));
         let old = state.control.replace(link.clone());
         state.note_boot(link.peer.boot);
-        let data: Vec<_> = if verdict == Verdict::Replace { Vec::new() } else { state.take_data().collect() };
+        let is_silent = verdict == Verdict::Replace;
+        let data = if is_silent { Vec::new() } else { state.take_data(Some(link.peer.boot)) };
         drop(state);
+        // Its turn comes after this one, so what the sink is told stays in order.
+        let (fabric, its_peer, running) = (self.clone(), peer.clone(), link.clone());
+        self.control.spawn(async move {
+            let why = running.run(reader, &fabric.service, fabric.life()).await;
+            fabric.control_ended(&its_peer, &running, &why);
+        });
+        peer.note_change();
         data.iter().for_each(|data| data.close());
-        if let Some(old) = old {
+        if let Some(old) = &old {
             old.close();
-            if verdict == Verdict::Restarted {
-                self.tell_down(&old.peer, "its process was started anew");
-            }
         }
-        if verdict != Verdict::Replace {
+        if !is_silent {
+            if let Some(old) = old {
+                let anew = verdict == Verdict::Restarted;
+                self.tell_down(
+                    &old.peer,
+                    if anew { "its process was started anew" } else { "it dialled again" },
+                );
+            }
             tracing::info!("the link with {} at {} is up", link.peer.name, link.peer.addr);
             self.sink.control_up(&link.peer);
         }
-        peer.note_change();
         self.start_early(&peer);
-        let fabric = self.clone();
-        self.control.spawn(async move {
-            let why = link.run(reader, &fabric.service, fabric.life()).await;
-            fabric.control_ended(&peer, &link, &why);
-        });
         true
     }
 
@@ -171,7 +181,7 @@ impl Fabric {
             return;
         }
         state.control = None;
-        let data: Vec<_> = state.take_data().collect();
+        let data = state.take_data(None);
         drop(state);
         link.close();
         data.iter().for_each(|data| data.close());
@@ -255,7 +265,7 @@ impl Fabric {
         let mut state = peer.state();
         state.forgotten = true;
         let control = state.control.take();
-        let data: Vec<_> = state.take_data().collect();
+        let data = state.take_data(None);
         drop(state);
         data.iter().for_each(|data| data.close());
         if let Some(control) = control {
@@ -272,7 +282,7 @@ impl Fabric {
         }
     }
 
-    /// Node ids as they are written.
+    /// The node is this one.
     pub(super) fn is_me(&self, node: NodeId) -> bool {
         node.0 == self.id
     }

@@ -224,3 +224,27 @@ async fn what_is_no_handshake_ends_at_once() {
     let error = error(Party::new(identity(2)).accept(far).await);
     assert_eq!(error, HandshakeError::Garbage("a message of 4294967295 bytes".to_owned()));
 }
+
+#[test]
+fn version_1_looks_like_this_for_ever() {
+    let hex = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let me = identity(300);
+    assert_eq!(
+        hex(postcard::to_allocvec(&me).unwrap()),
+        "ac020a7261626269744033303007b817010005302e312e30007f00000101"
+    );
+    let refusals = [
+        (Refusal::OtherCluster(ClusterId(300)), "0100ac02"),
+        (Refusal::Version(WireVersion { major: 1, minor: 300 }), "010101ac02"),
+        (Refusal::SameId(300), "0102ac02"),
+        (Refusal::Myself, "0103"),
+        (Refusal::Unknown, "0104"),
+        (Refusal::Duplicate, "0105"),
+        (Refusal::OtherNode(300), "0106ac02"),
+        (Refusal::Other("no".to_owned()), "0107026e6f"),
+    ];
+    for (refusal, bytes) in refusals {
+        assert_eq!(hex(postcard::to_allocvec(&Some(refusal)).unwrap()), bytes);
+    }
+    assert_eq!(hex(postcard::to_allocvec(&None::<Refusal>).unwrap()), "00");
+}

@@ -104,12 +104,19 @@ impl OwnHello {
         let public = UnparsedPublicKey::new(&X25519, &peer.bytes[PUBLIC_KEY_AT..NONCE_AT]);
         let unusable = HandshakeError::Garbage("its public key is none".to_owned());
         agree_ephemeral(self.private, public, unusable, |agreed| {
-            let more = [agreed, session].concat();
-            Ok(LinkKeys {
-                from_dialler: secret.key("stream from dialler", &hellos, &more),
-                to_dialler: secret.key("stream to dialler", &hellos, &more),
-            })
+            Ok(LinkKeys::derive(secret, &hellos, agreed, session))
         })
+    }
+}
+
+impl LinkKeys {
+    /// From the secret, both hellos, what the two keys agree on and the TLS session.
+    fn derive(secret: &ClusterSecret, hellos: &[u8], agreed: &[u8], session: &[u8]) -> LinkKeys {
+        let more = [agreed, session].concat();
+        LinkKeys {
+            from_dialler: secret.key("stream from dialler", hellos, &more),
+            to_dialler: secret.key("stream to dialler", hellos, &more),
+        }
     }
 }
 
@@ -182,6 +189,27 @@ mod tests {
         let mut newer = good;
         newer[6] = 5;
         assert_eq!(PeerHello::read(newer, WIRE).unwrap().wire, WireVersion { major: 1, minor: 5 });
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn version_1_looks_like_this_for_ever() {
+        let wire = WireVersion { major: 0x0102, minor: 0x0304 };
+        for (class, code) in [(LinkClass::Control, 1), (LinkClass::Data, 2), (LinkClass::Visit, 3)] {
+            let bytes = OwnHello::new(wire, class).unwrap().bytes;
+            assert_eq!(bytes[..PUBLIC_KEY_AT], [b'L', b'V', b'R', b'T', 2, 1, 4, 3, code, 0, 0, 0]);
+            assert_ne!(bytes[PUBLIC_KEY_AT..NONCE_AT], bytes[NONCE_AT..]);
+        }
+        let secret = ClusterSecret::new("correct horse battery").unwrap();
+        let keys = LinkKeys::derive(&secret, &[1; 2 * HELLO_BYTES], &[2; 32], &[3; 32]);
+        assert_eq!(
+            hex(&keys.from_dialler),
+            "1aad605884b6b3af14f9ae4e85f3f61695f3903edd67401d21c2f96b625d3b53"
+        );
+        assert_eq!(hex(&keys.to_dialler), "8f346cd6a770f5f3722e9f2d622906500b20100f7ef13e5a201e940afc6e9023");
     }
 
     #[test]

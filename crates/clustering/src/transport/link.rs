@@ -3,13 +3,14 @@
 //! Invariant: a `Link` exists only after a whole handshake.
 
 use super::config::{TransportConfig, Water};
+use super::drain::{Drain, Seal};
 use super::handshake::{Admit, Agreed, Side};
 use super::hello::LinkClass;
 use super::inflow::Inflow;
 use super::reader::LinkReader;
 use super::record::{Opener, Sealer};
 use super::refusal::HandshakeError;
-use super::wire::{Drain, Seal, Wire, write_on};
+use super::wire::{Wire, write_on};
 use super::writer::LinkWriter;
 use crate::identity::NodeIdentity;
 use rustls_pki_types::ServerName;

@@ -10,6 +10,7 @@ mod config;
 mod control;
 mod data;
 mod dial;
+mod drain;
 mod fabric;
 mod handshake;
 mod hello;

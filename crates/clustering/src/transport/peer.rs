@@ -21,8 +21,10 @@ const REPLACED_COUNT_MAX: usize = 16;
 pub(super) enum Verdict {
     /// It is the first.
     Up,
-    /// It takes the place of one with the same process.
+    /// Both dialled at the same time, and it is the one that stays.
     Replace,
+    /// It takes the place of one that the same process has given up.
+    Redialled,
     /// It takes the place of one with an older process.
     Restarted,
     /// The one that is there stays.
@@ -36,6 +38,8 @@ pub(super) enum Verdict {
 pub(super) struct Candidate {
     pub(super) boot: u64,
     pub(super) dialled: bool,
+    /// It is up for a moment only.
+    pub(super) is_fresh: bool,
 }
 
 /// What becomes of `new` next to `existing`; `is_lower`: this node's id is the lower one of the two.
@@ -53,10 +57,12 @@ pub(super) fn verdict(
         return Verdict::Restarted;
     }
     // Who dials again has seen its first link die. Otherwise the lower id's dial stays, on both sides.
-    if existing.dialled == new.dialled || new.dialled == is_lower {
-        return Verdict::Replace;
+    match (existing.dialled == new.dialled, new.dialled == is_lower) {
+        (true, _) => Verdict::Redialled,
+        (false, true) if existing.is_fresh => Verdict::Replace,
+        (false, true) => Verdict::Redialled,
+        (false, false) => Verdict::Keep,
     }
-    Verdict::Keep
 }
 
 /// Another node of the cluster.
@@ -141,10 +147,10 @@ impl PeerState {
         }
     }
 
-    /// Takes out what there is of data links.
-    pub(super) fn take_data(&mut self) -> impl Iterator<Item = Arc<DataLink>> + use<> {
-        self.early = None;
-        std::mem::take(&mut self.data).into_iter().flatten()
+    /// Takes out what there is of data links, but for an early one of the process `boot`.
+    pub(super) fn take_data(&mut self, boot: Option<u64>) -> Vec<Arc<DataLink>> {
+        self.early.take_if(|early| Some(early.peer.boot) != boot);
+        std::mem::take(&mut self.data).into_iter().flatten().collect()
     }
 }
 
@@ -156,14 +162,19 @@ mod tests {
     fn both_sides_keep_the_link_that_the_lower_id_dialled() {
         let none = VecDeque::new();
         // The link that the lower side dialled, and the other one, as each side sees them.
-        let seen = |by_lower: bool, is_lower: bool| Candidate { boot: 5, dialled: by_lower == is_lower };
+        let seen = |by_lower: bool, is_lower: bool| {
+            let dialled = by_lower == is_lower;
+            Candidate { boot: 5, dialled, is_fresh: true }
+        };
         for is_lower in [true, false] {
             let (lowers, highers) = (seen(true, is_lower), seen(false, is_lower));
             assert_eq!(verdict(None, highers, is_lower, &none), Verdict::Up);
             assert_eq!(verdict(Some(highers), lowers, is_lower, &none), Verdict::Replace);
             assert_eq!(verdict(Some(lowers), highers, is_lower, &none), Verdict::Keep);
-            assert_eq!(verdict(Some(highers), highers, is_lower, &none), Verdict::Replace);
-            assert_eq!(verdict(Some(lowers), lowers, is_lower, &none), Verdict::Replace);
+            assert_eq!(verdict(Some(highers), highers, is_lower, &none), Verdict::Redialled);
+            assert_eq!(verdict(Some(lowers), lowers, is_lower, &none), Verdict::Redialled);
+            let long_up = Candidate { is_fresh: false, ..highers };
+            assert_eq!(verdict(Some(long_up), lowers, is_lower, &none), Verdict::Redialled);
         }
     }
 
@@ -174,7 +185,7 @@ mod tests {
         for boot in [5, 5, 6] {
             state.note_boot(boot);
         }
-        let link = |boot| Candidate { boot, dialled: true };
+        let link = |boot| Candidate { boot, dialled: true, is_fresh: true };
         assert_eq!(verdict(Some(link(5)), link(6), false, &VecDeque::new()), Verdict::Restarted);
         assert_eq!(verdict(Some(link(6)), link(5), true, &state.replaced), Verdict::SameId);
         assert_eq!(verdict(None, link(5), true, &state.replaced), Verdict::SameId);

@@ -213,6 +213,17 @@ mod tests {
     }
 
     #[test]
+    fn version_1_looks_like_this_for_ever() {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let mut sealer = pair().0;
+        assert_eq!(hex(&sealed(&mut sealer, b"frame")), "0500000007aac5df9eaedb00f4b41e5be563cdc72245192c65");
+        assert_eq!(hex(&sealed(&mut sealer, b"frame")), "05000000563ad80d515226632845975d6d08e1cac024728897");
+        // The first record after a new key.
+        sealer.0.next = LINK_REKEY_RECORD_COUNT;
+        assert_eq!(hex(&sealed(&mut sealer, b"frame")), "050000002f1241a5e0246af6cdf06afc4fc1fd1341b2c75bb8");
+    }
+
+    #[test]
     fn lengths_are_checked() {
         for length in [0, LINK_RECORD_MAX_BYTES as u32 + 1, u32::MAX] {
             let mut bytes = vec![0; 64];

@@ -5,28 +5,22 @@
 //! is left to the link's own task. `buffered` counts what was put in and is not written yet.
 
 use super::config::Water;
-use super::record::{OVERHEAD_BYTES, Sealer};
+use super::drain::Drain;
 use parking_lot::{Mutex, MutexGuard};
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::net::Shutdown;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use types::limits::{LINK_FLUSH_TURN_BYTES, LINK_STAGE_BYTES};
+use types::limits::LINK_FLUSH_TURN_BYTES;
 
 /// Buffers above this size are not kept.
 const SPARE_BUFFER_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// What is called when there is room again.
 pub(super) type OnRoom = Arc<dyn Fn() + Send + Sync>;
-
-/// How a link's bytes are sealed.
-pub(super) enum Seal {
-    Own(Sealer),
-    /// By the session in `Wire::tls`.
-    Tls,
-}
 
 /// Frames that wait, and who writes.
 #[derive(Default)]
@@ -35,19 +29,6 @@ pub(super) struct Outbox {
     spare: Vec<u8>,
     writing: bool,
     pub(super) closed: bool,
-}
-
-/// What the one who writes has in hand.
-pub(super) struct Drain {
-    seal: Seal,
-    plain: Vec<u8>,
-    plain_from: usize,
-    staged: Vec<u8>,
-    staged_from: usize,
-    staged_end: usize,
-    /// Bytes of frames in `staged`.
-    staged_plain: usize,
-    record_bytes: usize,
 }
 
 enum Written {
@@ -74,62 +55,6 @@ pub(super) struct Wire {
     wake: Notify,
     pub(super) room: Notify,
     on_room: Mutex<Option<OnRoom>>,
-}
-
-impl Drain {
-    pub(super) fn new(seal: Seal, record_bytes: usize) -> Drain {
-        Drain {
-            seal,
-            plain: Vec::new(),
-            plain_from: 0,
-            staged: Vec::new(),
-            staged_from: 0,
-            staged_end: 0,
-            staged_plain: 0,
-            record_bytes,
-        }
-    }
-
-    /// Seals the next records; None when that cannot be done.
-    fn stage(&mut self, tls: Option<&Mutex<rustls::Connection>>) -> Option<()> {
-        (self.staged_from, self.staged_end, self.staged_plain) = (0, 0, 0);
-        let from = self.plain_from;
-        match (&mut self.seal, tls) {
-            (Seal::Own(sealer), _) => {
-                let rest = &self.plain[from..];
-                let rest = &rest[..rest.len().min(LINK_STAGE_BYTES)];
-                let wanted = rest.len() + rest.len().div_ceil(self.record_bytes) * OVERHEAD_BYTES;
-                if self.staged.len() < wanted {
-                    self.staged.resize(wanted, 0);
-                }
-                for record in rest.chunks(self.record_bytes) {
-                    self.staged_end += sealer.seal(record, &mut self.staged[self.staged_end..]).ok()?;
-                }
-                self.plain_from += rest.len();
-            }
-            (Seal::Tls, Some(tls)) => {
-                self.staged.clear();
-                let mut session = tls.lock();
-                loop {
-                    while session.wants_write() {
-                        session.write_tls(&mut self.staged).ok()?;
-                    }
-                    if self.plain_from == self.plain.len() || self.staged.len() >= LINK_STAGE_BYTES {
-                        break;
-                    }
-                    let taken = session.writer().write(&self.plain[self.plain_from..]).ok()?;
-                    if taken == 0 {
-                        return None;
-                    }
-                    self.plain_from += taken;
-                }
-                self.staged_end = self.staged.len();
-            }
-            (Seal::Tls, None) => return None,
-        }
-        self.staged_plain = self.plain_from - from;
-        Some(())
-    }
 }
 
 impl Wire {
@@ -203,10 +128,7 @@ impl Wire {
             let plain = std::mem::replace(&mut out.plain, spare);
             drop(out);
             self.tls_owes.store(false, Ordering::Release);
-            let mut drain = self.drain.lock();
-            drain.plain = plain;
-            drain.plain_from = 0;
-            drop(drain);
+            self.drain.lock().begin(plain);
             if !self.write(&mut turn_bytes) {
                 return;
             }
@@ -236,7 +158,7 @@ impl Wire {
         };
         match written {
             Written::All => {
-                let mut plain = std::mem::take(&mut self.drain.lock().plain);
+                let mut plain = self.drain.lock().end();
                 // Still as the one who writes: what is called may put in more and flush, and that does not
                 // come back to here.
                 self.tell_room();
@@ -263,21 +185,22 @@ impl Wire {
 
     /// Writes what is sealed and seals the next; None when there is more to do.
     fn write_stage(&self, drain: &mut Drain, turn_bytes: &mut usize) -> Option<Written> {
-        while drain.staged_from < drain.staged_end {
-            match self.socket.try_write(&drain.staged[drain.staged_from..drain.staged_end]) {
+        while !drain.sealed().is_empty() {
+            match self.socket.try_write(drain.sealed()) {
                 Ok(0) => return Some(Written::Failed),
-                Ok(written) => drain.staged_from += written,
+                Ok(bytes) => drain.written(bytes),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Some(Written::Stalled),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return Some(Written::Failed),
             }
         }
-        self.buffered.fetch_sub(drain.staged_plain, Ordering::SeqCst);
-        *turn_bytes = turn_bytes.saturating_sub(drain.staged_end);
+        let (frame_bytes, bytes) = drain.stage_bytes();
+        self.buffered.fetch_sub(frame_bytes, Ordering::SeqCst);
+        *turn_bytes = turn_bytes.saturating_sub(bytes);
         if drain.stage(self.tls.as_ref()).is_none() {
             return Some(Written::Failed);
         }
-        if drain.staged_end == 0 {
+        if drain.sealed().is_empty() {
             return Some(Written::All);
         }
         if *turn_bytes == 0 {
@@ -293,8 +216,11 @@ impl Wire {
         self.room.notify_waiters();
         if self.was_high.swap(false, Ordering::SeqCst) {
             let call = self.on_room.lock().clone();
-            if let Some(call) = call {
-                call();
+            let called = call.map(|call| std::panic::catch_unwind(AssertUnwindSafe(|| call())));
+            if called.is_some_and(|called| called.is_err()) {
+                // It would never be called again, and who waits for it would wait for ever.
+                tracing::error!("a link is closed: who waited for room in it has panicked");
+                self.close();
             }
         }
     }

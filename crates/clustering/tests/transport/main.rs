@@ -1,5 +1,6 @@
 //! The transport between nodes, over real sockets of this machine.
 
+mod by_hand;
 mod certificates;
 mod links;
 mod log;

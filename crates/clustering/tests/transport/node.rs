@@ -27,6 +27,8 @@ pub struct Told {
     pub events: Mutex<Vec<String>>,
     pub frames: Mutex<Vec<(String, Bytes)>>,
     pub writers: Mutex<Vec<(String, bool, LinkWriter)>>,
+    /// A frame that begins with "wait" is handled as long as this is locked.
+    pub gate: Mutex<()>,
 }
 
 impl Told {
@@ -67,6 +69,9 @@ impl FrameSink for Frames {
     fn frame(&mut self, frame: Bytes) -> Result<(), String> {
         if frame.starts_with(b"nonsense") {
             return Err("a frame of nonsense".to_owned());
+        }
+        if frame.starts_with(b"wait") {
+            drop(self.told.gate.lock().unwrap());
         }
         self.told.frames.lock().unwrap().push((self.peer.clone(), frame));
         Ok(())
