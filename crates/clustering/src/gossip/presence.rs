@@ -45,7 +45,7 @@ impl Swim {
             return;
         }
         let raised = Speaker { identity: own.identity.clone(), generation: above.saturating_add(1) };
-        self.born = raised.generation;
+        self.born = self.born.max(raised.generation);
         self.change_identity(raised, now, out);
         self.tell_again(now, out);
     }
