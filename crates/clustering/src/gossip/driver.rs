@@ -55,6 +55,10 @@ impl Driver {
     /// Runs until it is told to stop.
     pub async fn run(mut self) {
         be_nicer();
+        // Until it has been asked once, the socket passes for one that has no room.
+        if let Err(error) = self.socket.writable().await {
+            tracing::warn!(%error, "gossip: the socket cannot be written to yet");
+        }
         let mut buffer = [0; 2 * GOSSIP_PACKET_MAX_BYTES];
         let shared = Arc::clone(&self.shared);
         loop {
