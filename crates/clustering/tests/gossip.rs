@@ -14,6 +14,7 @@ fn three_nodes_meet_lose_one_and_meet_its_next_process() {
     let mut nodes = gossiping::three();
     let took = wait("all see all", || nodes.iter().all(|node| sees(node, &nodes)));
     assert!(took < Duration::from_secs(1), "{took:?}");
+    assert_eq!(nodes.iter().map(|node| node.gossip.stats().send_errors).sum::<u64>(), 0);
 
     let stopped = nodes.remove(2);
     stopped.gossip.stop();

@@ -200,6 +200,28 @@ fn a_pause_of_the_whole_machine_brings_nobody_down() {
 }
 
 #[test]
+fn a_pause_of_the_whole_machine_is_not_held_against_a_suspect() {
+    let mut suspected = 0;
+    for seed in 0..SEEDS {
+        let mut play = Play::new(seed, 3);
+        up(&mut play, &[0, 1, 2], ms(3_000));
+        play.run(ms(seed * 13));
+        play.pause(2);
+        play.run(ms(500));
+        suspected += u64::from(!play.all_up(&[0, 1, 2]));
+        (0..2).for_each(|place| play.pause(place));
+        play.run(ms(5_000));
+        (0..2).for_each(|place| play.resume(place));
+        play.run(ms(120));
+        play.resume(2);
+        play.run(ms(5_000));
+        assert_eq!(play.downs, [], "seed {seed}");
+        assert!(play.all_up(&[0, 1, 2]), "seed {seed}");
+    }
+    assert!(suspected > SEEDS / 2, "only {suspected} plays had a suspect");
+}
+
+#[test]
 fn who_leaves_is_down_at_once_and_stays_so() {
     for seed in 0..SEEDS {
         let mut play = Play::new(seed, 5);

@@ -229,6 +229,57 @@ fn what_cannot_be_read_is_counted_and_changes_nothing() {
 }
 
 #[test]
+fn damaged_packets_stop_nobody() {
+    for seed in 0..SEEDS {
+        let mut play = Play::new(seed, 4);
+        let all: [Place; 4] = [0, 1, 2, 3];
+        all.iter().for_each(|place| tell(&mut play, *place, 1));
+        play.damage = 0.2;
+        play.run(ms(10_000));
+        play.damage = 0.0;
+        let took = play.until(ms(30_000), |play| play.all_up(&all)).unwrap();
+        // This node's claims to an id that a damaged packet took are limited to a few in ten seconds.
+        assert!(took < ms(25_000), "seed {seed}: {took:?}");
+        // Facts that were damaged last until the next ones.
+        play.run(ms(5_000));
+        all.iter().for_each(|place| tell(&mut play, *place, 2));
+        let took = play.until(ms(30_000), |play| know(play, &all, &all, 2)).unwrap();
+        assert!(took < ms(5_000), "seed {seed}: {took:?}");
+    }
+}
+
+#[test]
+fn a_leave_that_comes_late_ends_no_later_life() {
+    let mut play = Play::new(1, 3);
+    let all: [Place; 3] = [0, 1, 2];
+    play.until(ms(3_000), |play| play.all_up(&all)).unwrap();
+    play.keep_sent = true;
+    let me = play.swim(2).me().clone();
+    play.act(2, |swim, now, out| swim.leave(now, out));
+    play.run(ms(100));
+    let said = play.sent.split_off(0);
+    assert!(said.len() >= 6, "it is said more than once");
+    // The same process comes back.
+    let (seed, periods) = (5, GossipPeriods::default());
+    let settings = clustering::gossip::SwimSettings {
+        me,
+        generation: 2_000,
+        seed,
+        periods,
+        seeds: vec![playing::addr(0)],
+    };
+    play.replace(2, settings);
+    play.until(ms(3_000), |play| play.all_up(&all)).unwrap();
+    let downs = play.downs.len();
+    for (_, to, body) in said {
+        play.deliver_later(usize::from(to.port() - 1_000), playing::addr(2), body);
+    }
+    play.run(ms(3_000));
+    assert!(play.all_up(&all));
+    assert_eq!(play.downs.len(), downs);
+}
+
+#[test]
 fn a_node_that_has_been_down_for_long_is_forgotten() {
     let mut play = Play::empty(1, 3);
     let forget = ms(20_000);

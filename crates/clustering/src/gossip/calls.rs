@@ -115,9 +115,10 @@ impl Swim {
 
     /// A node said that it goes.
     pub(super) fn left(&mut self, from: Signature, now: Duration, out: &mut Effects) {
-        let Some(speaker) = self.known(from.node).filter(|known| known.identity.boot == from.boot) else {
-            return;
-        };
+        // A leave that comes late must not end a later life of the same process.
+        let is_it =
+            |known: &&Speaker| known.identity.boot == from.boot && known.generation <= from.generation;
+        let Some(speaker) = self.known(from.node).filter(is_it) else { return };
         let down = Member::new(speaker.clone(), 0, State::Down);
         self.call(now, out, |detector, sink| detector.apply_many(std::iter::once(down), true, sink));
         out.changed |= self.roster.leave(from.node, now);

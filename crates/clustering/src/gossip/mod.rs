@@ -5,6 +5,7 @@
 //! Invariant: nothing that must be right rests on gossip alone.
 
 mod calls;
+mod driver;
 mod effects;
 mod facts;
 mod gate;

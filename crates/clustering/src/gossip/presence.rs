@@ -45,7 +45,7 @@ impl Swim {
             return;
         }
         let raised = Speaker { identity: own.identity.clone(), generation: above.saturating_add(1) };
-        self.born = raised.generation;
+        self.born = self.born.max(raised.generation);
         self.change_identity(raised, now, out);
         self.tell_again(now, out);
     }
@@ -71,17 +71,9 @@ impl Swim {
         }
         let cluster = me.cluster;
         let generation = own.generation.saturating_add(1);
-        let is_foreign = |speaker: &Speaker| !may_meet(speaker.identity.cluster, cluster);
-        let shown = self.roster.iter().map(|entry| &entry.speaker);
-        let foreign: Vec<Speaker> = shown.filter(|speaker| is_foreign(speaker)).cloned().collect();
-        if !foreign.is_empty() {
-            self.drop_members(is_foreign, now, out);
-        }
+        // Members of other clusters learn from the next answer that this node is none of theirs.
+        self.drop_members(|speaker| !may_meet(speaker.identity.cluster, cluster), now, out);
         self.change_identity(Speaker { identity: me, generation }, now, out);
-        for speaker in foreign {
-            // It sees from this that this node is none of its cluster.
-            self.call(now, out, |detector, sink| detector.announce(speaker, sink));
-        }
         Ok(())
     }
 

@@ -148,3 +148,90 @@ impl Roster {
         self.iter().filter(|entry| entry.state == Liveness::Down || entry.doubt.is_some())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{ClusterId, NodeIdentity, WIRE_VERSION};
+
+    fn speaker(boot: u64, generation: u64) -> Speaker {
+        let identity = NodeIdentity {
+            id: 1,
+            name: "rabbit@one".to_owned(),
+            cluster: ClusterId(5),
+            boot,
+            wire: WIRE_VERSION,
+            version: "0.1.0".to_owned(),
+            addr: "127.0.0.1:25672".parse().unwrap(),
+        };
+        Speaker { identity, generation }
+    }
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn shown(roster: &Roster) -> (Liveness, Duration) {
+        roster.get(1).map(|entry| (entry.state, entry.since)).unwrap()
+    }
+
+    #[test]
+    fn who_was_never_up_is_not_shown_as_down() {
+        let mut roster = Roster::default();
+        assert_eq!(roster.observe(&speaker(7, 100), State::Down, at(1)), Seen::default());
+        assert!(roster.get(1).is_none());
+        let seen = roster.observe(&speaker(7, 100), State::Alive, at(2));
+        assert_eq!(seen, Seen { changed: true, met: true, ..Seen::default() });
+        assert_eq!(roster.observe(&speaker(7, 100), State::Alive, at(3)), Seen::default());
+        assert_eq!(shown(&roster), (Liveness::Up, at(2)));
+    }
+
+    #[test]
+    fn down_is_shown_after_one_more_question() {
+        let mut roster = Roster::default();
+        roster.observe(&speaker(7, 100), State::Alive, at(1));
+        let seen = roster.observe(&speaker(7, 100), State::Down, at(2));
+        assert_eq!(seen, Seen { changed: true, suspected: true, doubt: Some(1), ..Seen::default() });
+        assert_eq!(shown(&roster), (Liveness::Suspect, at(2)));
+        assert_eq!(roster.observe(&speaker(7, 100), State::Down, at(3)), Seen::default());
+        assert_eq!(roster.silent().count(), 1);
+
+        // It answers, with a new generation, and is doubted again: the first question counts no more.
+        let seen = roster.observe(&speaker(7, 101), State::Alive, at(4));
+        assert_eq!(seen, Seen { changed: true, ..Seen::default() });
+        assert_eq!(roster.observe(&speaker(7, 101), State::Down, at(5)).doubt, Some(2));
+        assert!(!roster.confirm_down(1, 1, at(6)));
+        assert_eq!(shown(&roster), (Liveness::Suspect, at(5)));
+        assert!(roster.confirm_down(1, 2, at(7)));
+        assert_eq!(shown(&roster), (Liveness::Down, at(7)));
+        assert!(!roster.confirm_down(1, 2, at(8)) && !roster.leave(1, at(8)));
+
+        let seen = roster.observe(&speaker(7, 102), State::Alive, at(9));
+        assert_eq!(seen, Seen { changed: true, met: true, ..Seen::default() });
+    }
+
+    #[test]
+    fn another_process_is_somebody_new_and_a_new_generation_is_not() {
+        let mut roster = Roster::default();
+        roster.observe(&speaker(7, 100), State::Alive, at(1));
+        assert_eq!(roster.observe(&speaker(7, 101), State::Alive, at(2)), Seen::default());
+        assert_eq!(shown(&roster), (Liveness::Up, at(1)));
+        let seen = roster.observe(&speaker(8, 200), State::Alive, at(3));
+        assert_eq!(seen, Seen { changed: true, met: true, ..Seen::default() });
+        assert_eq!(shown(&roster), (Liveness::Up, at(3)));
+        assert!(roster.leave(1, at(4)));
+        assert_eq!(shown(&roster), (Liveness::Down, at(4)));
+        assert!(roster.forget(1) && !roster.forget(1));
+    }
+
+    #[test]
+    fn no_more_than_a_number_of_nodes_is_kept() {
+        let mut roster = Roster::default();
+        for id in 1..=GOSSIP_MEMBER_COUNT_MAX as u64 + 5 {
+            let mut speaker = speaker(7, 100);
+            speaker.identity.id = id;
+            roster.observe(&speaker, State::Alive, at(1));
+        }
+        assert_eq!(roster.iter().count(), GOSSIP_MEMBER_COUNT_MAX);
+    }
+}

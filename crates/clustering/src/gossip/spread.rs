@@ -156,6 +156,7 @@ impl Swim {
             }
             Note::Digest { from, have, complete, answer } => {
                 let Some(addr) = self.listens_to(from) else { return };
+                self.outdo(&have, now, out);
                 let items = self.facts.newer_than(&have, complete);
                 self.send_items(addr, items, out);
                 let lacks = |(node, version): &(u64, FactVersion)| {
@@ -168,13 +169,27 @@ impl Swim {
         }
     }
 
+    /// Versions this node's facts above those that somebody has of it: of a process before it, as its clock was
+    /// set back, or damaged.
+    fn outdo(&mut self, have: &[(u64, FactVersion)], now: Duration, out: &mut Effects) {
+        let own = self.me().id;
+        let Some(version) = self.facts.version(own) else { return };
+        let above =
+            have.iter().filter(|(node, known)| *node == own && *known > version).map(|(_, known)| known.born);
+        if let Some(above) = above.max() {
+            self.born = self.born.max(above.saturating_add(1));
+            self.tell_again(now, out);
+        }
+    }
+
     fn take_items(&mut self, items: Vec<FactItem>, out: &mut Effects) {
         let own = self.me().id;
         for item in items {
-            let Some(entry) = self.roster.get(item.node) else { continue };
-            let is_shown = entry.speaker.identity.boot == item.boot;
-            if item.node != own && self.facts.take(item) {
-                out.changed |= is_shown;
+            let (node, Some(entry)) = (item.node, self.roster.get(item.node)) else { continue };
+            let boot = entry.speaker.identity.boot;
+            let shown = self.facts.of(node, boot).cloned();
+            if node != own && self.facts.take(item) {
+                out.changed |= self.facts.of(node, boot) != shown.as_ref();
             }
         }
     }

@@ -69,6 +69,8 @@ struct Stage {
 pub struct Play {
     pub now: Duration,
     pub loss: f64,
+    /// Share of packets of which a byte is changed on their way, as if the seal had let it pass.
+    pub damage: f64,
     pub delay: (Duration, Duration),
     pub oddities: Vec<Oddity>,
     /// Who was shown as down by whom, each time.
@@ -100,6 +102,7 @@ impl Play {
         Play {
             now: Duration::ZERO,
             loss: 0.0,
+            damage: 0.0,
             delay: (Duration::from_micros(100), ms(2)),
             oddities: Vec::new(),
             downs: Vec::new(),
@@ -182,7 +185,8 @@ impl Play {
         act(swim, self.now, &mut out);
         if out.changed {
             let shown = swim.members();
-            assert_ne!(shown, self.shown[place], "a change was told and nothing changed");
+            let is_changed = shown != self.shown[place];
+            assert!(is_changed || self.damage > 0.0, "a change was told and nothing changed");
             self.note_downs(place, &shown);
             self.shown[place] = shown;
         }
@@ -203,7 +207,7 @@ impl Play {
         }
     }
 
-    fn send(&mut self, from: Place, to: SocketAddr, body: Vec<u8>) {
+    fn send(&mut self, from: Place, to: SocketAddr, mut body: Vec<u8>) {
         assert!(body.len() + 33 <= GOSSIP_PACKET_MAX_BYTES, "{} bytes", body.len());
         let second = self.now.as_secs();
         let (counted, count) = &mut self.stages[from].sent_in_second;
@@ -212,6 +216,10 @@ impl Play {
         (self.now, from, to, &body).hash(&mut self.trace);
         if self.keep_sent {
             self.sent.push((from, to, body.clone()));
+        }
+        if self.damage > 0.0 && self.rng.random_bool(self.damage) {
+            let place = self.rng.random_range(0..body.len());
+            body[place] ^= 1 << self.rng.random_range(0..8);
         }
         let to = place_of(to);
         if to >= self.stages.len() || self.cut.contains(&(from, to)) || self.rng.random_bool(self.loss) {
@@ -310,7 +318,7 @@ pub fn addr(place: Place) -> SocketAddr {
 }
 
 fn place_of(addr: SocketAddr) -> Place {
-    usize::from(addr.port() - 1_000)
+    usize::from(addr.port()).wrapping_sub(1_000)
 }
 
 pub fn identity(place: Place, boot: u64, cluster: ClusterId) -> NodeIdentity {
