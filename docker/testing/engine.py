@@ -40,7 +40,9 @@ def start(work):
         words = ["dockerd", "-H", socket, "--data-root", f"{place}/data", "--exec-root", f"{place}/run",
                  "--pidfile", f"{place}.pid", *options]
         with open(log, "w", encoding="utf-8") as output:
-            daemon = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+            # In a session of its own: a signal for the test must not stop it before its containers are removed.
+            daemon = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                      start_new_session=True)
         if answers(daemon):
             print(f"dockerd {' '.join(options) or 'with its defaults'}", flush=True)
             return daemon
