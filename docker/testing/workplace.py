@@ -51,6 +51,11 @@ def open_at(work, binaries):
     )
 
 
+def is_clustered():
+    """Whether the binaries can be members of a cluster; otherwise compose.yml is three nodes on their own."""
+    return "--cluster-addr" in run([os.path.join(PATHS["binaries"], "leveret"), "--help"])
+
+
 def close():
     """Removes what was made; what is gone already, or never was, is no matter."""
     while _closing:
