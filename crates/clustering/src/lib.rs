@@ -4,5 +4,6 @@
 //! Invariant: nothing that must be right rests on gossip alone; what passes between nodes is sealed with the
 //! cluster's secret or by mutual TLS.
 
+pub mod forward;
 pub mod identity;
 pub mod secret;

@@ -1,8 +1,9 @@
 //! Alarms: when memory or the disk's room runs low, publishers are blocked and consumers go on.
 //!
-//! Invariant: an alarm only changes through `set_memory` and `set_disk`; everybody who waits sees each
-//! change.
+//! Invariant: an alarm only changes through `set_memory`, `set_disk` and `set_others`; everybody who waits sees
+//! each change.
 
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
 
@@ -31,10 +32,12 @@ impl Alarms {
     }
 }
 
-/// The node's alarms.
+/// The node's alarms, and those of others that hold for it too.
 #[derive(Debug)]
 pub struct AlarmBoard {
     state: watch::Sender<Alarms>,
+    own: Mutex<Alarms>,
+    others: Mutex<Alarms>,
     memory_limit_bytes: u64,
     disk_limit_bytes: u64,
     /// Free bytes at the last look; u64::MAX before the first.
@@ -46,6 +49,8 @@ impl AlarmBoard {
     pub fn new(memory_limit_bytes: u64, disk_limit_bytes: u64) -> AlarmBoard {
         AlarmBoard {
             state: watch::Sender::new(Alarms::default()),
+            own: Mutex::default(),
+            others: Mutex::default(),
             memory_limit_bytes,
             disk_limit_bytes,
             disk_free_bytes: AtomicU64::new(u64::MAX),
@@ -67,14 +72,29 @@ impl AlarmBoard {
     pub fn set_disk(&self, free_bytes: u64, stalled: bool) {
         self.disk_free_bytes.store(free_bytes, Ordering::Relaxed);
         let disk = stalled || free_bytes < self.disk_limit_bytes;
-        self.state.send_if_modified(|alarms| {
-            let changed = alarms.disk != disk;
-            alarms.disk = disk;
-            if changed {
-                tracing::warn!(disk, free_bytes, limit_bytes = self.disk_limit_bytes, stalled, "disk alarm");
-            }
-            changed
-        });
+        if std::mem::replace(&mut self.own.lock().disk, disk) != disk {
+            tracing::warn!(disk, free_bytes, limit_bytes = self.disk_limit_bytes, stalled, "disk alarm");
+            self.publish();
+        }
+    }
+
+    /// Alarms of other nodes of the cluster, which block publishers here too.
+    pub fn set_others(&self, others: Alarms) {
+        if std::mem::replace(&mut *self.others.lock(), others) != others {
+            tracing::warn!(memory = others.memory, disk = others.disk, "alarms of other nodes");
+            self.publish();
+        }
+    }
+
+    /// Alarms of this node alone.
+    pub fn own(&self) -> Alarms {
+        *self.own.lock()
+    }
+
+    fn publish(&self) {
+        let (own, others) = (*self.own.lock(), *self.others.lock());
+        let both = Alarms { memory: own.memory || others.memory, disk: own.disk || others.disk };
+        self.state.send_if_modified(|alarms| std::mem::replace(alarms, both) != both);
     }
 
     /// Which are on.
@@ -95,14 +115,10 @@ impl AlarmBoard {
     /// Raises or clears the memory alarm by what the process uses.
     pub fn set_memory(&self, resident_bytes: u64) {
         let memory = resident_bytes > self.memory_limit_bytes;
-        self.state.send_if_modified(|alarms| {
-            let changed = alarms.memory != memory;
-            alarms.memory = memory;
-            if changed {
-                tracing::warn!(memory, resident_bytes, limit_bytes = self.memory_limit_bytes, "memory alarm");
-            }
-            changed
-        });
+        if std::mem::replace(&mut self.own.lock().memory, memory) != memory {
+            tracing::warn!(memory, resident_bytes, limit_bytes = self.memory_limit_bytes, "memory alarm");
+            self.publish();
+        }
     }
 }
 

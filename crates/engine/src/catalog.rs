@@ -10,6 +10,7 @@ use broker::catalog::{Catalog, Command, Event, Outcome};
 use parking_lot::{Mutex, MutexGuard};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -32,13 +33,15 @@ pub struct CatalogMachine {
     state: Mutex<Catalog>,
     published: ArcSwap<Catalog>,
     log: Option<CatalogLog>,
+    /// The catalog is a cluster's: this node changes nothing by itself. Set under the lock of the state.
+    shared: AtomicBool,
 }
 
 impl CatalogMachine {
     /// Starts with a catalog, whose changes go to a log if there is one.
     pub(crate) fn new(catalog: Catalog, log: Option<CatalogLog>) -> CatalogMachine {
         let published = ArcSwap::from_pointee(catalog.clone());
-        CatalogMachine { published, state: Mutex::new(catalog), log }
+        CatalogMachine { published, state: Mutex::new(catalog), log, shared: AtomicBool::new(false) }
     }
 
     pub(crate) fn log(&self) -> Option<&CatalogLog> {
@@ -48,6 +51,9 @@ impl CatalogMachine {
     /// Puts the catalog as a whole into its log, so that earlier changes can be forgotten.
     pub(crate) fn checkpoint(&self) {
         let Some(log) = &self.log else { return };
+        if self.shared.load(Ordering::Acquire) {
+            return;
+        }
         let (catalog, covers) = {
             let state = self.state.lock();
             (state.clone(), log.position())
@@ -66,8 +72,43 @@ impl CatalogMachine {
         self.state.try_lock_for(CONTENTION_MAX)
     }
 
+    /// Ends changes by this node alone; gives the catalog that they came to.
+    pub(crate) fn hand_over(&self) -> Catalog {
+        let state = self.state.lock();
+        self.shared.store(true, Ordering::Release);
+        state.clone()
+    }
+
+    /// Applies a command that a cluster has committed and publishes the new picture.
+    pub(crate) fn apply_committed(&self, broker: &Broker, command: Command) -> Result<Outcome, AmqpError> {
+        let mut events = Vec::new();
+        let mut state = self.state.lock();
+        let outcome = state.apply(command, &mut events);
+        if outcome.as_ref().is_ok_and(Outcome::changed) {
+            broker.before_publication(&events);
+            self.published.store(Arc::new(state.clone()));
+        }
+        drop(state);
+        broker.after_publication(events);
+        outcome
+    }
+
+    /// Takes another catalog in place of this one and publishes it.
+    pub(crate) fn install(&self, broker: &Broker, catalog: Catalog) {
+        let mut state = self.state.lock();
+        let events = state.difference(&catalog);
+        broker.before_publication(&events);
+        self.published.store(Arc::new(catalog.clone()));
+        *state = catalog;
+        drop(state);
+        broker.after_publication(events);
+    }
+
     /// Applies a command, appends it to the log and publishes the new picture.
     fn apply(&self, mut state: MutexGuard<'_, Catalog>, broker: &Broker, command: Command) -> Applied {
+        if self.shared.load(Ordering::Acquire) {
+            return Applied { outcome: Err(handed_over()), events: Vec::new(), committed: None };
+        }
         let record = self.log.as_ref().map(|_| {
             let mut bytes = Vec::new();
             command.encode(&mut bytes);
@@ -117,6 +158,10 @@ fn stopped() -> AmqpError {
     AmqpError::internal_error("the node is stopping")
 }
 
+fn handed_over() -> AmqpError {
+    AmqpError::internal_error("the catalog is being handed over to the cluster; try again")
+}
+
 impl CatalogStore for LocalCatalogStore {
     fn propose(&self, command: Command) -> Change<'_> {
         let Some(broker) = self.broker.upgrade() else {
@@ -154,7 +199,8 @@ async fn answer(
     outcome
 }
 
-fn is_heavy(catalog: &Catalog, command: &Command) -> bool {
+/// Whether a change takes longer than a thread that serves clients may be away.
+pub(crate) fn is_heavy(catalog: &Catalog, command: &Command) -> bool {
     match command {
         Command::DeleteQueue { vhost, name, .. } => catalog
             .vhost(vhost.as_str())

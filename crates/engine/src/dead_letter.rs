@@ -6,15 +6,13 @@
 
 use crate::clock;
 use crate::node::Broker;
-use crate::outlet::{Outlet, Taken};
+use crate::outlet::Outlet;
 use crate::publish::Made;
 use crate::queue::{DeadLetterCopy, Queue, QueueCommand};
-use broker::message::{Record, dead_letter};
-use broker::queue::{Deliveries, Delivery};
+use broker::message::dead_letter;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
-use types::ConsumerId;
 
 /// Waits for the commits of a queue's letters, which are numbered by their index.
 struct LetterBox {
@@ -42,21 +40,9 @@ impl LetterState {
 }
 
 impl Outlet for LetterBox {
-    fn deliver(&self, _: &Arc<Queue>, _: ConsumerId, _: bool, _: &Deliveries<'_>) -> Taken {
-        Taken { blocked: true, ..Taken::default() }
-    }
-
-    fn got(&self, _: &Arc<Queue>, _: bool, _: Option<Delivery<'_>>, _: u64) {}
-
-    fn cancelled(&self, _: ConsumerId) {}
-
     fn confirmed(&self, ranges: &[(u64, u64)], _refused: &[u64]) {
         let mut state = self.state.lock();
         ranges.iter().flat_map(|(first, last)| *first..=*last).for_each(|index| state.count(index, -1));
-    }
-
-    fn reply(&self, _: &Record<'_>) -> bool {
-        false
     }
 
     fn flush(&self) {

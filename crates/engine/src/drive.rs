@@ -42,6 +42,11 @@ pub(crate) fn touch(outlet: &Arc<dyn Outlet>) {
 }
 
 impl Broker {
+    /// Has an outlet flushed when this thread's work is done.
+    pub fn touch(&self, outlet: &Arc<dyn Outlet>) {
+        touch(outlet);
+    }
+
     /// Posts a command and runs the queue here if nobody else does.
     pub fn post(&self, queue: &Arc<Queue>, command: QueueCommand) {
         if queue.post(command) {

@@ -7,6 +7,7 @@
 pub mod alarm;
 pub mod catalog;
 pub mod clock;
+mod committed;
 mod dead_letter;
 mod delayed;
 mod drive;
@@ -23,7 +24,7 @@ mod runner;
 pub mod storage;
 mod timer;
 
-pub use node::{Broker, BrokerConfig};
+pub use node::{Broker, BrokerConfig, Seat};
 pub use outlet::{Outlet, Taken};
 pub use publish::{PublishBatch, record_head};
 pub use queue::{Queue, QueueCommand};

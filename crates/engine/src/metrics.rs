@@ -49,6 +49,7 @@ counters! {
     confirmed: "Messages confirmed to publishers";
     routed: "Messages routed to at least one queue";
     unroutable_dropped: "Messages without a queue that were dropped";
+    forward_dropped: "Messages dropped because the node of their queue was down; nobody waited for a confirm";
     unroutable_returned: "Messages without a queue that were returned";
     delivered: "Messages delivered to consumers and gets";
     acknowledged: "Messages acknowledged by consumers";

@@ -7,19 +7,21 @@ use crate::alarm::AlarmBoard;
 use crate::catalog::{CatalogMachine, CatalogStore, LocalCatalogStore};
 use crate::history::Histories;
 use crate::metrics::Metrics;
-use crate::queue::{DeleteConditions, NullLogs, Queue, QueueCommand, QueueLogs};
+use crate::outlet::Outlet;
+use crate::queue::{DeleteConditions, Homes, NullLogs, Queue, QueueCommand, QueueLogs};
 use crate::registry::Connections;
+use crate::reply_to;
 use crate::reply_to::Replies;
 use crate::runner::Runners;
-use crate::storage::{CatalogLog, PagingBudget, Storage};
+use crate::storage::{CatalogLog, CheckpointSeam, PagingBudget, Storage, Unclaimed};
 use crate::timer::Timer;
 use arc_swap::Guard;
-use broker::catalog::{Catalog, Command, Event, Outcome};
+use broker::catalog::{self, Catalog, Command, Event, Outcome};
 use dashmap::DashMap;
 use std::sync::{Arc, Weak};
 use tokio::sync::{Notify, oneshot};
 use types::limits::{HOUSEKEEPING_SECONDS, PAGE_LEAST_BYTES};
-use types::{AmqpError, ConnectionId, QueueId, VhostName};
+use types::{AmqpError, ConnectionId, NodeId, QueueId, VhostName};
 
 /// What a broker is started with.
 #[derive(Clone, Debug)]
@@ -34,15 +36,34 @@ pub struct BrokerConfig {
     pub paging_limit_bytes: u64,
     /// Free bytes on the disk below which publishers are blocked.
     pub disk_limit_bytes: u64,
+    /// Its place in a cluster; None for a node that is alone.
+    pub seat: Option<Seat>,
+}
+
+/// A node's place in a cluster.
+#[derive(Clone)]
+pub struct Seat {
+    /// This node.
+    pub node: NodeId,
+    /// The way to queues of other nodes.
+    pub homes: Arc<dyn Homes>,
+}
+
+impl std::fmt::Debug for Seat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "node {}", self.node)
+    }
 }
 
 /// A node's broker.
 pub struct Broker {
     config: BrokerConfig,
     catalog: CatalogMachine,
-    store: Box<dyn CatalogStore>,
+    pub(crate) store: parking_lot::RwLock<Arc<dyn CatalogStore>>,
     pub(crate) logs: Box<dyn QueueLogs>,
     storage: Option<Arc<Storage>>,
+    pub(crate) unclaimed: Unclaimed,
+    pub(crate) cluster_checkpoint: CheckpointSeam,
     paging: PagingBudget,
     me: Weak<Broker>,
     queues: DashMap<QueueId, Arc<Queue>>,
@@ -82,9 +103,11 @@ impl Broker {
             paging: PagingBudget::new(config.paging_limit_bytes),
             config,
             catalog: CatalogMachine::new(catalog, catalog_log),
-            store: Box::new(LocalCatalogStore::new(broker.clone())),
+            store: parking_lot::RwLock::new(Arc::new(LocalCatalogStore::new(broker.clone()))),
             logs,
             storage,
+            unclaimed: Unclaimed::default(),
+            cluster_checkpoint: CheckpointSeam::default(),
             me: broker.clone(),
             queues: DashMap::new(),
             connections: Connections::default(),
@@ -138,15 +161,14 @@ impl Broker {
 
     /// Changes the catalog.
     pub async fn change(&self, command: Command) -> Result<Outcome, AmqpError> {
-        let tracing = match &command {
-            Command::SetTracing { vhost, .. } => Some(vhost.clone()),
-            _ => None,
-        };
-        let outcome = self.store.propose(command).await?;
-        if let Some(vhost) = tracing {
-            self.trace_queues_of(&vhost);
+        let store = self.store.read().clone();
+        store.propose(command).await
+    }
+
+    pub(crate) fn tell_of_node(&self, node: &catalog::Node, is_member: bool) {
+        if let Some(seat) = &self.config.seat {
+            seat.homes.node_changed(node, is_member);
         }
-        Ok(outcome)
     }
 
     /// Tells the queues of a vhost whether the firehose wants their deliveries.
@@ -156,6 +178,29 @@ impl Broker {
         for queue in row.queues.values().filter_map(|queue| self.queue(queue.id)) {
             queue.set_traced(row.tracing);
         }
+    }
+
+    /// This node; 0 when it is alone.
+    pub fn node(&self) -> NodeId {
+        self.config.seat.as_ref().map_or(NodeId::default(), |seat| seat.node)
+    }
+
+    /// Where direct replies to a name go.
+    pub fn reply_outlet(&self, key: &[u8]) -> Option<Arc<dyn Outlet>> {
+        let seat = self.config.seat.as_ref();
+        match (seat, reply_to::node_of(key)) {
+            (Some(seat), Some(node)) if node != seat.node => seat.homes.reply_outlet(node),
+            _ => self.replies.find(key),
+        }
+    }
+
+    /// The way to a queue whose home is another node; None when its home is here.
+    pub(crate) fn way_to(&self, row: &Arc<catalog::Queue>) -> Option<Arc<Queue>> {
+        let seat = self.config.seat.as_ref()?;
+        if row.home == seat.node || row.home == NodeId::default() {
+            return None;
+        }
+        Some(Arc::new(Queue::away(row.clone(), seat.homes.forwarder(row))))
     }
 
     /// The queue with an id.
@@ -212,16 +257,19 @@ impl Broker {
             if let Event::ExchangeDeclared(row) = event
                 && let Some(holding) = row.holding_queue()
             {
-                let log = self.logs.open(&holding);
-                self.queues.insert(holding.id, Arc::new(Queue::new(holding, log)));
+                self.queues.insert(holding.id, self.make_queue(&holding));
+            }
+            if let Event::QueueMoved { queue: row, .. } = event {
+                self.settle_in(row);
             }
             if let Event::QueueDeclared(row) = event {
-                let queue = Queue::new(row.clone(), self.logs.open(row));
+                let queue = self.make_queue(row);
                 let vhost = row.vhost.as_str();
                 queue.set_traced(self.catalog().vhost(vhost).is_some_and(|vhost| vhost.tracing));
-                self.queues.insert(row.id, Arc::new(queue));
+                let is_away = queue.is_away();
+                self.queues.insert(row.id, queue);
                 self.metrics.queues_created.add(1);
-                if let Some(expires_ms) = row.config.expires_ms {
+                if let Some(expires_ms) = row.config.expires_ms.filter(|_| !is_away) {
                     self.timer.arm(row.id, crate::clock::now_ms().saturating_add(expires_ms));
                 }
             }
@@ -254,6 +302,9 @@ impl Broker {
                     self.histories.forget(&row.vhost, &row.name);
                 }
                 Event::Bound { vhost, binding } => self.recall(&vhost, &binding),
+                Event::NodeChanged(node) => self.tell_of_node(&node, true),
+                Event::NodeForgotten(node) => self.tell_of_node(&node, false),
+                Event::TracingChanged(vhost) => self.trace_queues_of(&vhost),
                 Event::UserDeleted(user) => {
                     let reason = format!("user '{user}' is deleted");
                     self.connections.close_where(&reason, |connection| *connection.user() == user);
@@ -267,6 +318,20 @@ impl Broker {
         }
     }
 
+    /// A queue has another home. What stays here only learns of it; anything else becomes another queue.
+    fn settle_in(&self, row: &Arc<catalog::Queue>) {
+        let old = self.queue(row.id);
+        if let Some(queue) = old.as_ref().filter(|queue| !queue.is_away() && row.home == self.node()) {
+            queue.set_row(row.clone());
+            return;
+        }
+        self.queues.insert(row.id, self.make_queue(row));
+        if let Some(old) = old {
+            old.set_gone();
+            self.post_quietly(&old, QueueCommand::Deleted);
+        }
+    }
+
     /// Deletes a queue if the conditions hold; gives the number of messages it had.
     pub async fn delete_queue(
         &self,
@@ -275,7 +340,7 @@ impl Broker {
     ) -> Result<u64, AmqpError> {
         let (reply, answer) = oneshot::channel();
         self.post(queue, QueueCommand::PrepareDelete(conditions, reply));
-        let count = answer.await.map_err(|_| AmqpError::internal_error("the queue is gone"))??;
+        let count = answer.await.map_err(|_| queue.no_answer())??;
         let row = queue.row();
         let command =
             Command::DeleteQueue { vhost: row.vhost.clone(), name: row.name.clone(), id: Some(row.id) };
@@ -313,6 +378,9 @@ impl Broker {
     /// Removes what only lived as long as a connection.
     pub async fn forget_connection(&self, connection: ConnectionId) {
         self.connections.remove(connection);
+        if !self.catalog().owns_queues(connection) {
+            return;
+        }
         if let Err(error) = self.change(Command::DeleteExclusive { connection }).await {
             tracing::error!(%connection, %error, "exclusive queues of a closed connection are left");
         }

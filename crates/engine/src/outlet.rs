@@ -20,29 +20,39 @@ pub struct Taken {
     pub blocked: bool,
 }
 
-/// One channel's end of deliveries and confirms.
+/// One channel's end of deliveries and confirms. What an outlet is not asked for it need not have: it then
+/// takes no deliveries and nobody hears of the rest.
 pub trait Outlet: Send + Sync {
     /// Takes deliveries for a consumer of this channel.
     fn deliver(
         &self,
-        queue: &Arc<Queue>,
-        consumer: ConsumerId,
-        no_ack: bool,
-        deliveries: &Deliveries<'_>,
-    ) -> Taken;
+        _queue: &Arc<Queue>,
+        _consumer: ConsumerId,
+        _no_ack: bool,
+        _deliveries: &Deliveries<'_>,
+    ) -> Taken {
+        Taken { blocked: true, ..Taken::default() }
+    }
 
     /// The answer to a basic.get; `remaining` messages are left in the queue.
-    fn got(&self, queue: &Arc<Queue>, no_ack: bool, delivery: Option<Delivery<'_>>, remaining: u64);
+    fn got(&self, _queue: &Arc<Queue>, _no_ack: bool, _delivery: Option<Delivery<'_>>, _remaining: u64) {}
 
     /// The queue is gone or was taken away: the consumer is cancelled by the broker.
-    fn cancelled(&self, consumer: ConsumerId);
+    fn cancelled(&self, _consumer: ConsumerId) {}
 
     /// Publishes numbered `first..=last` are committed in one of their queues; those in `refused` were
     /// not accepted there.
-    fn confirmed(&self, ranges: &[(u64, u64)], refused: &[u64]);
+    fn confirmed(&self, _ranges: &[(u64, u64)], _refused: &[u64]) {}
 
     /// A message for the direct reply-to consumer of this channel; false when there is none.
-    fn reply(&self, record: &Record<'_>) -> bool;
+    fn reply(&self, _record: &Record<'_>) -> bool {
+        false
+    }
+
+    /// Whether it takes nothing any more, now or later.
+    fn is_closed(&self) -> bool {
+        false
+    }
 
     /// Sends what was written since the last flush.
     fn flush(&self);

@@ -74,16 +74,24 @@ pub trait ConnectionView: Send + Sync {
 }
 
 /// All connections of this node.
-#[derive(Default)]
 pub struct Connections {
+    /// A number of this start of the node in the upper half, so that ids of several nodes differ.
+    first_id: u64,
     by_id: DashMap<ConnectionId, Arc<dyn ConnectionView>>,
     last: AtomicU64,
+}
+
+impl Default for Connections {
+    fn default() -> Connections {
+        let first_id = crate::route::random() << 32;
+        Connections { first_id, by_id: DashMap::new(), last: AtomicU64::new(0) }
+    }
 }
 
 impl Connections {
     /// A new connection's id.
     pub fn next_id(&self) -> ConnectionId {
-        ConnectionId(self.last.fetch_add(1, Ordering::Relaxed) + 1)
+        ConnectionId(self.first_id | (self.last.fetch_add(1, Ordering::Relaxed) + 1))
     }
 
     /// Lists a connection.

@@ -5,6 +5,7 @@
 use crate::outlet::Outlet;
 use dashmap::DashMap;
 use std::sync::{Arc, Weak};
+use types::NodeId;
 
 /// What clients consume from.
 pub const REPLY_QUEUE: &str = "amq.rabbitmq.reply-to";
@@ -17,9 +18,9 @@ pub struct Replies {
 
 impl Replies {
     /// Opens a name for an outlet.
-    pub fn open(&self, outlet: &Arc<dyn Outlet>, connection: u64, channel: u16) -> String {
+    pub fn open(&self, outlet: &Arc<dyn Outlet>, node: NodeId, connection: u64, channel: u16) -> String {
         let secret = (u128::from(crate::route::random()) << 64) | u128::from(crate::route::random());
-        let name = format!("{REPLY_QUEUE}.g1h{connection:x}.{channel:x}.{secret:032x}");
+        let name = format!("{REPLY_QUEUE}.g1h{:x}.{connection:x}.{channel:x}.{secret:032x}", node.0);
         self.outlets.insert(name.as_bytes().into(), Arc::downgrade(outlet));
         name
     }
@@ -33,6 +34,13 @@ impl Replies {
     pub fn find(&self, key: &[u8]) -> Option<Arc<dyn Outlet>> {
         self.outlets.get(key).and_then(|entry| entry.value().upgrade())
     }
+}
+
+/// The node that a reply name leads to.
+pub fn node_of(key: &[u8]) -> Option<NodeId> {
+    let rest = key.strip_prefix(REPLY_QUEUE.as_bytes())?.strip_prefix(b".g1h")?;
+    let node = std::str::from_utf8(rest.split(|byte| *byte == b'.').next()?).ok()?;
+    u64::from_str_radix(node, 16).ok().map(NodeId)
 }
 
 /// Whether a routing key is a reply name.

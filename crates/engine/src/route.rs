@@ -47,6 +47,14 @@ impl Route {
         self.reply.is_none() && self.delays.is_empty() && self.history.is_empty()
     }
 
+    /// Whether nobody gets the message because the homes of all its queues are down.
+    pub fn is_cut_off(&self) -> bool {
+        !self.queues.is_empty()
+            && self.reply.is_none()
+            && self.delays.is_empty()
+            && self.queues.iter().all(|queue| !queue.is_reachable())
+    }
+
     /// Whether a queue of it was deleted since.
     pub fn is_stale(&self) -> bool {
         self.queues.iter().any(|queue| queue.is_gone())
@@ -81,7 +89,7 @@ impl Broker {
         router::route(vhost, exchange, &input, &mut routes);
         let delays = self.delays(vhost, &routes, properties);
         let is_default = name.is_empty();
-        let reply = (is_default && is_reply_name(key)).then(|| self.replies().find(key)).flatten();
+        let reply = (is_default && is_reply_name(key)).then(|| self.reply_outlet(key)).flatten();
         let queues: Vec<_> = routes.queues.iter().filter_map(|id| self.queue(*id)).collect();
         // The default exchange has no version of its own: a route to a queue holds while the queue does,
         // one without a queue is looked up again.

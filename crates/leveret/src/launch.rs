@@ -123,6 +123,7 @@ fn broker_config(config: &Config) -> BrokerConfig {
             share.clamp(PAGING_LIMIT_MIN_BYTES, PAGING_LIMIT_MAX_BYTES)
         }),
         disk_limit_bytes: config.disk_free_limit_bytes,
+        seat: None,
     }
 }
 

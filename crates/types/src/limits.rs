@@ -41,6 +41,12 @@ pub const OUTBOX_LOW_WATER_BYTES: usize = 256 * 1024;
 pub const OUTBOX_REPLY_LIMIT_BYTES: usize = 8 * 1024 * 1024;
 /// Publishers wait while this much has been handed to a queue and not yet been taken by it.
 pub const QUEUE_MAILBOX_MAX_BYTES: usize = 16 * 1024 * 1024;
+/// Publishes on their way to a queue of another node that it has not taken yet, bytes; above it publishers wait.
+pub const FORWARD_PUBLISH_MAX_BYTES: usize = 4 * 1024 * 1024;
+/// Deliveries on their way to one consumer of another node, bytes (bodies and 64 for each message).
+pub const FORWARD_DELIVERY_MAX_BYTES: usize = 512 * 1024;
+/// How long what is asked of a queue's home waits for the first link to a node that is there.
+pub const FORWARD_CONNECT_MS: u64 = 2_000;
 /// Bytes a queue hands out in one turn before it lets its thread do other work.
 pub const QUEUE_TURN_MAX_BYTES: usize = 1024 * 1024;
 /// Messages of one turn shared between several consumers.

@@ -12,6 +12,11 @@ macro_rules! reply_codes {
             /// Every code there is.
             pub const ALL: &'static [ReplyCode] = &[$(ReplyCode::$variant),*];
 
+            /// The code with a number.
+            pub fn from_code(code: u16) -> Option<ReplyCode> {
+                ReplyCode::ALL.iter().copied().find(|known| known.code() == code)
+            }
+
             /// The number on the wire.
             pub const fn code(self) -> u16 {
                 match self { $(ReplyCode::$variant => $code,)* }

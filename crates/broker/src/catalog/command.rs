@@ -2,11 +2,12 @@
 
 use super::binding::Binding;
 use super::exchange::Exchange;
+use super::node::Node;
 use super::queue::Queue;
 use crate::password::PasswordHash;
 use crate::queue::QueueKind;
 use std::sync::Arc;
-use types::{ConnectionId, ExchangeName, FieldTable, QueueId, QueueName, UserName, VhostName};
+use types::{ConnectionId, ExchangeName, FieldTable, NodeId, QueueId, QueueName, UserName, VhostName};
 
 /// A change of the catalog. Names lose their carriage returns and line feeds.
 #[derive(Clone, Debug, PartialEq)]
@@ -161,6 +162,29 @@ pub enum Command {
     },
     /// The node starts again: what does not survive that goes.
     Restart,
+    /// A declare of a queue or an exchange, with its home if it is new.
+    DeclareAt {
+        home: NodeId,
+        command: Box<Command>,
+    },
+    /// The first node of a cluster takes everything that is declared as its own.
+    FormCluster {
+        cluster: u128,
+        node: Node,
+    },
+    /// A node joins, or has started again or elsewhere.
+    PutNode {
+        node: Node,
+    },
+    /// A node does not answer any more.
+    NodeLost {
+        id: NodeId,
+        boot: u64,
+    },
+    /// A node will never come back.
+    ForgetNode {
+        id: NodeId,
+    },
 }
 
 /// What an applied command came to.
@@ -226,6 +250,19 @@ pub enum Event {
         /// It.
         binding: Arc<Binding>,
     },
+    /// A queue has another home; `from` is 0 when it had none.
+    QueueMoved {
+        /// It, as it is now.
+        queue: Arc<Queue>,
+        /// Where it was.
+        from: NodeId,
+    },
+    /// A node is new, was lost or is back.
+    NodeChanged(Arc<Node>),
+    /// A node does not belong to the cluster any more.
+    NodeForgotten(Arc<Node>),
+    /// The firehose of a vhost is on or off.
+    TracingChanged(VhostName),
     /// A user is new or another one: password, tags or limits.
     UserChanged(UserName),
     /// A user is gone; connections of this user are to be closed.

@@ -12,7 +12,9 @@ use crate::policy;
 use crate::queue::QueueKind;
 use crate::router::table::Table;
 use std::sync::Arc;
-use types::{AmqpError, ConnectionId, ExchangeName, FieldTable, FieldValue, QueueId, QueueName, UserName};
+use types::{
+    AmqpError, ConnectionId, ExchangeName, FieldTable, FieldValue, NodeId, QueueId, QueueName, UserName,
+};
 
 const RESERVED: &str = "amq.";
 /// The argument, and the policy key, that names an exchange's alternate.
@@ -49,6 +51,7 @@ impl Vhost {
         &mut self,
         wish: ExchangeWish,
         holding: QueueId,
+        home: NodeId,
         change: &mut Change<'_>,
     ) -> Result<bool, AmqpError> {
         if !exchange::is_known_type(&wish.kind) {
@@ -73,6 +76,7 @@ impl Vhost {
             name: name.clone(),
             table: Table::new(&kind),
             holding: kind.is_delayed().then_some(holding),
+            home: if kind.is_delayed() { home } else { NodeId::default() },
             kind,
             durable: wish.durable,
             auto_delete: wish.auto_delete,
@@ -118,11 +122,12 @@ impl Vhost {
         Ok(true)
     }
 
-    /// Declares a queue, which gets the id `id` if it is new; the queue, and whether it is new.
+    /// Declares a queue, which gets the id `id` and the home `home` if it is new; the queue, and whether it is new.
     pub(crate) fn declare_queue(
         &mut self,
         mut wish: QueueWish,
         id: QueueId,
+        home: NodeId,
         change: &mut Change<'_>,
     ) -> Result<(Arc<Queue>, bool), AmqpError> {
         wish.name = line_end::without(&wish.name, wish.name.as_str());
@@ -148,6 +153,7 @@ impl Vhost {
             kind,
             arguments: wish.arguments,
             user: wish.user,
+            home,
         });
         self.queues.insert(queue.name.clone(), queue.clone());
         change.events.push(Event::QueueDeclared(queue.clone()));

@@ -27,7 +27,12 @@ impl Command {
             | Command::DeleteExclusive { .. } => self.takes_durable_rows(catalog),
             // What a restart takes is not there after the next one either.
             Command::SetTracing { .. } | Command::Restart => false,
-            Command::AddVhost { .. }
+            Command::DeclareAt { command, .. } => command.is_durable(catalog),
+            Command::FormCluster { .. }
+            | Command::PutNode { .. }
+            | Command::NodeLost { .. }
+            | Command::ForgetNode { .. }
+            | Command::AddVhost { .. }
             | Command::DeleteVhost { .. }
             | Command::SetVhostLimit { .. }
             | Command::ClearVhostLimit { .. }

@@ -6,7 +6,9 @@ use crate::queue::{QueueConfig, QueueKind};
 use crate::router::table::Table;
 use std::sync::Arc;
 use types::limits::RECENT_HISTORY_COUNT_DEFAULT;
-use types::{AmqpError, ExchangeName, FieldTable, FieldValue, QueueId, QueueName, UserName, VhostName};
+use types::{
+    AmqpError, ExchangeName, FieldTable, FieldValue, NodeId, QueueId, QueueName, UserName, VhostName,
+};
 
 /// The type of exchanges that hold messages until their time.
 pub(crate) const DELAYED: &str = "x-delayed-message";
@@ -47,6 +49,8 @@ pub struct Exchange {
     pub user: UserName,
     /// The log of the messages that a delayed exchange holds.
     pub holding: Option<QueueId>,
+    /// The node that has that log; 0 where there is no cluster or no log.
+    pub home: NodeId,
     /// Changes whenever routing through this exchange may give another result, and is never used again.
     /// The default exchange's does not change with queues: its routes are never cacheable.
     pub version: u64,
@@ -70,6 +74,7 @@ impl Exchange {
             policy: None,
             operator_policy: None,
             user: self.user.clone(),
+            home: self.home,
         }))
     }
 }
@@ -79,8 +84,8 @@ impl PartialEq for Exchange {
     fn eq(&self, other: &Exchange) -> bool {
         (&self.vhost, &self.name, self.version, &self.kind)
             == (&other.vhost, &other.name, other.version, &other.kind)
-            && (self.durable, self.auto_delete, self.internal, self.holding)
-                == (other.durable, other.auto_delete, other.internal, other.holding)
+            && (self.durable, self.auto_delete, self.internal, self.holding, self.home)
+                == (other.durable, other.auto_delete, other.internal, other.holding, other.home)
             && (&self.arguments, &self.alternate, &self.policy)
                 == (&other.arguments, &other.alternate, &other.policy)
     }

@@ -9,10 +9,12 @@ pub(crate) mod binding;
 mod command;
 mod declaration;
 mod definition;
+mod difference;
 mod durability;
 mod encoding;
 pub(crate) mod exchange;
 mod line_end;
+mod node;
 pub(crate) mod pattern;
 mod queue;
 pub mod refusal;
@@ -25,6 +27,7 @@ pub(crate) mod vhost;
 pub use binding::{Binding, Destination};
 pub use command::{Command, Event, Outcome};
 pub use exchange::{Exchange, ExchangeKind, HashBy};
+pub use node::Node;
 pub use pattern::Pattern;
 pub use queue::{Queue, check_exclusive};
 pub use user::{Permission, TopicPattern, TopicPermission, User, UserLimits};
@@ -38,7 +41,7 @@ use imbl::{OrdMap, OrdSet};
 use settings::PolicyWish;
 use std::sync::Arc;
 use topology::Change;
-use types::{AmqpError, ConnectionId, QueueId, QueueName, UserName, VhostName};
+use types::{AmqpError, ConnectionId, NodeId, QueueId, QueueName, UserName, VhostName};
 
 /// All that is declared on the broker.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +52,10 @@ pub struct Catalog {
     pub vhosts: OrdMap<VhostName, Arc<Vhost>>,
     /// JSON text by name.
     pub global_parameters: OrdMap<String, String>,
+    /// The cluster's id; 0 where there is none.
+    pub cluster: u128,
+    /// The cluster's nodes.
+    pub nodes: OrdMap<NodeId, Arc<Node>>,
     /// One more with every command that changed something.
     pub version: u64,
     /// The id that the last new queue got.
@@ -65,6 +72,17 @@ impl Catalog {
     /// The vhost called `name`.
     pub fn vhost(&self, name: &str) -> Option<&Arc<Vhost>> {
         self.vhosts.get(name)
+    }
+
+    /// Whether a queue had or has this id.
+    pub fn was_given(&self, id: QueueId) -> bool {
+        (1..=self.last_queue_id).contains(&id.0)
+    }
+
+    /// Whether a connection has queues for itself.
+    pub fn owns_queues(&self, connection: ConnectionId) -> bool {
+        let first = (connection, VhostName::from(""), QueueName::from(""));
+        self.exclusive_queues.range(first..).next().is_some_and(|row| row.0 == connection)
     }
 
     /// Changes the catalog; on `Err` nothing has changed and no event was added.
@@ -85,7 +103,12 @@ impl Catalog {
             | Command::DeleteQueue { .. }
             | Command::DeleteExclusive { .. }
             | Command::Bind { .. }
-            | Command::Unbind { .. } => return self.change_topology(command, change),
+            | Command::Unbind { .. } => return self.change_topology(command, NodeId::default(), change),
+            Command::DeclareAt { home, command } => return self.declare_at(home, *command, change),
+            Command::FormCluster { cluster, node } => self.form_cluster(cluster, node, change)?,
+            Command::PutNode { node } => self.put_node(node, change)?,
+            Command::NodeLost { id, boot } => self.lose_node(id, boot, change),
+            Command::ForgetNode { id } => self.forget_node(id, change)?,
             Command::AddVhost { name, description, tags, default_queue_type } => {
                 self.add_vhost(name, description, tags, default_queue_type, change)
             }
@@ -121,8 +144,12 @@ impl Catalog {
     fn change_settings(&mut self, command: Command, change: &mut Change<'_>) -> Result<bool, AmqpError> {
         Ok(match command {
             Command::SetTracing { vhost, on } => {
-                let vhost = self.vhost_mut(&vhost)?;
-                std::mem::replace(&mut vhost.tracing, on) != on
+                let row = self.vhost_mut(&vhost)?;
+                let changed = std::mem::replace(&mut row.tracing, on) != on;
+                if changed {
+                    change.events.push(Event::TracingChanged(vhost));
+                }
+                changed
             }
             Command::SetVhostLimit { vhost, limit, value } => {
                 self.vhost_mut(&vhost)?.set_limit(Some(&limit), Some(value))?
@@ -148,7 +175,31 @@ impl Catalog {
         })
     }
 
-    fn change_topology(&mut self, command: Command, change: &mut Change<'_>) -> Result<Outcome, AmqpError> {
+    /// Declares with a home, which must be a node of the cluster.
+    fn declare_at(
+        &mut self,
+        home: NodeId,
+        command: Command,
+        change: &mut Change<'_>,
+    ) -> Result<Outcome, AmqpError> {
+        if !self.nodes.contains_key(&home) {
+            let text = format!("node {home} does not belong to the cluster any more");
+            return Err(AmqpError::precondition_failed(text));
+        }
+        match command {
+            Command::DeclareExchange { .. } | Command::DeclareQueue { .. } => {
+                self.change_topology(command, home, change)
+            }
+            other => self.dispatch(other, change),
+        }
+    }
+
+    fn change_topology(
+        &mut self,
+        command: Command,
+        home: NodeId,
+        change: &mut Change<'_>,
+    ) -> Result<Outcome, AmqpError> {
         let changed = match command {
             Command::DeclareExchange {
                 vhost,
@@ -163,7 +214,7 @@ impl Catalog {
                 let wish = ExchangeWish { name, kind, durable, auto_delete, internal, arguments, user };
                 let holding = QueueId(self.last_queue_id + 1);
                 let delayed = wish.kind == DELAYED;
-                let created = self.vhost_mut(&vhost)?.declare_exchange(wish, holding, change)?;
+                let created = self.vhost_mut(&vhost)?.declare_exchange(wish, holding, home, change)?;
                 if created && delayed {
                     self.last_queue_id = holding.0;
                 }
@@ -182,7 +233,7 @@ impl Catalog {
             } => {
                 let owner = exclusive.then_some(connection);
                 let wish = QueueWish { name, server_named, durable, auto_delete, owner, arguments, user };
-                return self.declare_queue(&vhost, wish, change);
+                return self.declare_queue(&vhost, wish, home, change);
             }
             Command::DeleteExchange { vhost, name, if_unused } => {
                 self.vhost_mut(&vhost)?.delete_exchange(&name, if_unused, change)?
@@ -244,10 +295,11 @@ impl Catalog {
         &mut self,
         vhost: &VhostName,
         wish: QueueWish,
+        home: NodeId,
         change: &mut Change<'_>,
     ) -> Result<Outcome, AmqpError> {
         let id = QueueId(self.last_queue_id + 1);
-        let (queue, created) = self.vhost_mut(vhost)?.declare_queue(wish, id, change)?;
+        let (queue, created) = self.vhost_mut(vhost)?.declare_queue(wish, id, home, change)?;
         if created {
             self.last_queue_id = id.0;
             if let Some(owner) = queue.exclusive {

@@ -4,7 +4,7 @@ use super::refusal;
 use crate::policy::Policy;
 use crate::queue::{QueueConfig, QueueKind};
 use std::sync::Arc;
-use types::{AmqpError, ConnectionId, FieldTable, QueueId, QueueName, UserName, VhostName};
+use types::{AmqpError, ConnectionId, FieldTable, NodeId, QueueId, QueueName, UserName, VhostName};
 
 /// A declared queue.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +33,8 @@ pub struct Queue {
     pub operator_policy: Option<Arc<Policy>>,
     /// Who declared it.
     pub user: UserName,
+    /// The node that has its messages; 0 where there is no cluster.
+    pub home: NodeId,
 }
 
 /// Refuses the use of another connection's exclusive queue.

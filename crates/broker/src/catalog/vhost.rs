@@ -12,7 +12,7 @@ use crate::queue::QueueKind;
 use crate::router::table::Table;
 use imbl::{OrdMap, OrdSet};
 use std::sync::Arc;
-use types::{ExchangeName, FieldTable, QueueName, RoutingKey, UserName, VhostName};
+use types::{ExchangeName, FieldTable, NodeId, QueueName, RoutingKey, UserName, VhostName};
 
 /// The user who is said to have declared what nobody declared.
 pub(crate) const INTERNAL_USER: &str = "rmq-internal";
@@ -140,6 +140,7 @@ fn predeclared(vhost: &VhostName, name: &str, kind: ExchangeKind, internal: bool
         policy: None,
         user: INTERNAL_USER.into(),
         holding: None,
+        home: NodeId::default(),
         version,
     }
 }

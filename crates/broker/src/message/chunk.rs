@@ -313,6 +313,13 @@ impl ChunkBuilder {
         ordinal
     }
 
+    /// Appends a record of whatever chunk. A route like the last one's is not kept again.
+    pub fn copy(&mut self, record: &Record<'_>) -> u32 {
+        let known = self.routes.last().filter(|last| ***last == *record.route).cloned();
+        let route = known.unwrap_or_else(|| record.route.into());
+        self.push(record.head, &route, record.properties, record.body)
+    }
+
     /// Appends record `ordinal` of another chunk. A route like the last one's is not kept again.
     pub fn take_over(&mut self, chunk: &Chunk, ordinal: u32) {
         let record = chunk.record(ordinal);

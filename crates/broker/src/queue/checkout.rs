@@ -4,6 +4,7 @@
 //! several consumers are in the messages' order and in turn, as RabbitMQ serves them.
 
 use super::consumers::Eligible;
+use super::handed::Handed;
 use super::index_set::Range;
 use super::machine::QueueMachine;
 use super::tail::Tail;
@@ -53,11 +54,18 @@ pub struct Delivery<'a> {
 }
 
 /// The messages of an offer, to be walked by whoever delivers them.
-pub struct Deliveries<'a> {
-    tail: &'a Tail,
-    returns: &'a BTreeMap<u64, u32>,
-    seen_below: u64,
-    ranges: &'a [Range],
+pub struct Deliveries<'a>(Source<'a>);
+
+/// Where they are: in the queue, or handed over by the queue's home.
+enum Source<'a> {
+    Queue { tail: &'a Tail, returns: &'a BTreeMap<u64, u32>, seen_below: u64, ranges: &'a [Range] },
+    Handed(&'a Handed),
+}
+
+impl<'a> From<&'a Handed> for Deliveries<'a> {
+    fn from(handed: &'a Handed) -> Deliveries<'a> {
+        Deliveries(Source::Handed(handed))
+    }
 }
 
 impl<'a> Deliveries<'a> {
@@ -77,20 +85,23 @@ impl<'a> Deliveries<'a> {
     /// Walks the messages in order until `take` says no or one is not in memory.
     #[inline]
     pub fn walk(&self, mut take: impl FnMut(Delivery<'a>) -> bool) {
-        for &(start, end) in self.ranges {
+        let Source::Queue { tail, returns: counts, seen_below, ranges } = self.0 else {
+            if let Source::Handed(handed) = self.0 {
+                handed.walk(take);
+            }
+            return;
+        };
+        for &(start, end) in ranges {
             let mut index = start;
             while index < end {
-                let Some(segment) = self.tail.segment(index) else { return };
+                let Some(segment) = tail.segment(index) else { return };
                 let Some(chunk) = &segment.chunk else { return };
                 let stop = end.min(segment.range().1);
                 while index < stop {
                     let Some(record) = segment.record(index) else { return };
-                    let returns = if self.returns.is_empty() {
-                        0
-                    } else {
-                        self.returns.get(&index).copied().unwrap_or(0)
-                    };
-                    let redelivered = returns > 0 || index < self.seen_below;
+                    let returns =
+                        if counts.is_empty() { 0 } else { counts.get(&index).copied().unwrap_or(0) };
+                    let redelivered = returns > 0 || index < seen_below;
                     if !take(Delivery { index, returns, redelivered, record, chunk }) {
                         return;
                     }
@@ -145,7 +156,8 @@ impl QueueMachine {
 
     /// The messages of `ranges`.
     pub fn deliveries<'a>(&'a self, ranges: &'a [Range]) -> Deliveries<'a> {
-        Deliveries { tail: &self.tail, returns: &self.state.returns, seen_below: self.seen_below, ranges }
+        let (tail, returns, seen_below) = (&self.tail, &self.state.returns, self.seen_below);
+        Deliveries(Source::Queue { tail, returns, seen_below, ranges })
     }
 
     /// The consumer took the first `count` messages of its offer, `bytes` of bodies; `blocked` when its

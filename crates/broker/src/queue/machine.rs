@@ -311,6 +311,17 @@ impl QueueMachine {
         self.discard(over, DeathReason::DeliveryLimit, now_ms);
     }
 
+    /// Messages come back that no client has seen: they were on their way. They do not count as returned.
+    pub fn put_back(&mut self, consumer: ConsumerId, ranges: &[Range]) {
+        let live = self.answerable(ranges);
+        self.leave_unacked(consumer, &live);
+        for range in live {
+            self.make_ready(range);
+            self.note_deadlines(range);
+            self.ready_bytes += self.tail.body_bytes(range);
+        }
+    }
+
     /// A consumer refused messages.
     pub fn reject(&mut self, consumer: ConsumerId, ranges: &[Range], now_ms: u64) {
         let live = self.answerable(ranges);

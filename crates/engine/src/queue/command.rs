@@ -3,7 +3,7 @@
 use super::paging::BlockRead;
 use crate::outlet::Outlet;
 use broker::message::Chunk;
-use broker::queue::{BlockAt, Consumer, ConsumerError, PageJob, Picks, QueueConfig, Range};
+use broker::queue::{BlockAt, Consumer, ConsumerError, PageJob, Picks, QueueConfig, QueueCounts, Range};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use types::{AmqpError, ConsumerId};
@@ -18,6 +18,13 @@ pub struct Enqueue {
     pub bytes: u64,
     /// Who waits for the commit.
     pub ticket: Option<Ticket>,
+}
+
+impl Enqueue {
+    /// Bytes it keeps in memory while it waits.
+    pub fn mailbox_bytes(&self) -> usize {
+        self.bytes as usize + self.picks.len() as usize * broker::message::RECORD_HEAD_BYTES
+    }
 }
 
 /// A publisher that waits for messages to be committed.
@@ -76,6 +83,8 @@ pub enum QueueCommand {
     Settle(ConsumerId, Vec<Range>),
     /// Messages come back.
     Return(ConsumerId, Vec<Range>),
+    /// Messages come back that no client has seen.
+    PutBack(ConsumerId, Vec<Range>),
     /// A consumer refused messages.
     Reject(ConsumerId, Vec<Range>),
     /// A new consumer.
@@ -95,8 +104,8 @@ pub enum QueueCommand {
     },
     /// Drop all ready messages; answered with their number.
     Purge(oneshot::Sender<u64>),
-    /// A barrier: answered when all that was posted before is done.
-    Fence(oneshot::Sender<()>),
+    /// A barrier: answered with what is in the queue when all that was posted before is done.
+    Fence(oneshot::Sender<QueueCounts>),
     /// If the conditions hold nothing is accepted any more and the catalog may delete the queue.
     PrepareDelete(DeleteConditions, oneshot::Sender<Result<u64, AmqpError>>),
     /// The catalog has deleted the queue.
@@ -129,11 +138,10 @@ impl QueueCommand {
     /// Bytes it keeps in memory while it waits.
     pub fn mailbox_bytes(&self) -> usize {
         match self {
-            QueueCommand::Enqueue(enqueue) => {
-                enqueue.bytes as usize + enqueue.picks.len() as usize * broker::message::RECORD_HEAD_BYTES
-            }
+            QueueCommand::Enqueue(enqueue) => enqueue.mailbox_bytes(),
             QueueCommand::Settle(_, ranges)
             | QueueCommand::Return(_, ranges)
+            | QueueCommand::PutBack(_, ranges)
             | QueueCommand::Reject(_, ranges) => ranges.len() * 16,
             _ => 64,
         }

@@ -3,6 +3,7 @@
 //! Invariant: one thread at a time runs a queue, the one that turned its flag from idle to running;
 //! commands are done in the order they were posted. No lock is held across two queues.
 
+mod away;
 mod command;
 mod log;
 mod paging;
@@ -10,6 +11,7 @@ mod turn;
 
 pub(crate) use turn::{DeadLetterCopy, TurnEnd};
 
+pub use away::{Forwarder, Homes};
 pub use command::{AddConsumer, DeleteConditions, Enqueue, QueueCommand, Ticket};
 pub use log::{Commit, NullLog, NullLogs, QueueLog, QueueLogs, Turn};
 pub use paging::BlockRead;
@@ -25,14 +27,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::{Notify, oneshot};
-use types::limits::QUEUE_MAILBOX_MAX_BYTES;
+use types::limits::{FORWARD_PUBLISH_MAX_BYTES, QUEUE_MAILBOX_MAX_BYTES};
 use types::{ConsumerId, FieldTable, QueueId};
 
-/// A queue on its home node.
+/// A queue: on its home node the queue itself, elsewhere the way to it.
 pub struct Queue {
     /// Its id in the catalog.
     pub id: QueueId,
     row: ArcSwap<catalog::Queue>,
+    /// The way to its home when that is another node.
+    away: Option<Arc<dyn Forwarder>>,
     mailbox: Mutex<Mailbox>,
     state: Mutex<QueueState>,
     waiting_bytes: AtomicUsize,
@@ -120,6 +124,12 @@ impl Queue {
         Queue::with(row, log, machine)
     }
 
+    /// A queue whose home is another node.
+    pub fn away(row: Arc<catalog::Queue>, forwarder: Arc<dyn Forwarder>) -> Queue {
+        let machine = QueueMachine::new(row.config.clone(), false, clock::now_ms());
+        Queue { away: Some(forwarder), ..Queue::with(row, Box::new(NullLog), machine) }
+    }
+
     /// A queue with what its log had.
     pub(crate) fn with(row: Arc<catalog::Queue>, log: Box<dyn QueueLog>, machine: QueueMachine) -> Queue {
         let armed_ms = None;
@@ -128,6 +138,7 @@ impl Queue {
             counts_deliveries: AtomicBool::new(row.config.delivery_limit.is_some()),
             traced: AtomicBool::new(false),
             row: ArcSwap::new(row),
+            away: None,
             mailbox: Mutex::default(),
             state: Mutex::new(QueueState {
                 machine,
@@ -180,7 +191,8 @@ impl Queue {
         self.gone.load(Ordering::Acquire)
     }
 
-    pub(crate) fn set_gone(&self) {
+    /// Nothing is accepted any more; the catalog is to delete it, or has done so.
+    pub fn set_gone(&self) {
         self.gone.store(true, Ordering::Release);
     }
 
@@ -191,8 +203,8 @@ impl Queue {
 
     /// Whether so much waits in the mailbox, for the log or in memory that publishers have to wait.
     pub fn is_full(&self) -> bool {
-        self.waiting_bytes.load(Ordering::Relaxed) > QUEUE_MAILBOX_MAX_BYTES
-            || self.backed_up.load(Ordering::Relaxed)
+        let most = if self.is_away() { FORWARD_PUBLISH_MAX_BYTES } else { QUEUE_MAILBOX_MAX_BYTES };
+        self.waiting_bytes.load(Ordering::Relaxed) > most || self.backed_up.load(Ordering::Relaxed)
     }
 
     /// Memory of its messages, bytes.
@@ -221,6 +233,9 @@ impl Queue {
 
     /// What is in it and what it has done.
     pub fn listing(&self) -> QueueListing {
+        if let Some(away) = &self.away {
+            return away.listing();
+        }
         let state = self.state.lock();
         QueueListing {
             counts: state.machine.counts(),
@@ -232,11 +247,17 @@ impl Queue {
 
     /// What is in it.
     pub fn counts(&self) -> QueueCounts {
+        if let Some(away) = &self.away {
+            return away.listing().counts;
+        }
         self.state.lock().machine.counts()
     }
 
     /// Its consumers.
     pub fn consumers(&self) -> Vec<ConsumerListing> {
+        if let Some(away) = &self.away {
+            return away.consumers();
+        }
         let state = self.state.lock();
         let single = state.machine.config().single_active_consumer;
         let active = state.machine.active_consumer();

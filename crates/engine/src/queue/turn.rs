@@ -48,7 +48,9 @@ impl Queue {
     /// Runs one turn. The caller is the one thread that holds the running flag.
     pub(crate) fn turn(self: &Arc<Queue>, broker: &Broker) -> TurnEnd {
         let mut aftermath = Aftermath::default();
-        let (more, had_commands) = {
+        let (more, had_commands) = if let Some(away) = &self.away {
+            (false, self.turn_away(away, broker))
+        } else {
             let mut state = self.state.lock();
             let mut commands = std::mem::take(&mut state.commands);
             std::mem::swap(&mut commands, &mut self.mailbox.lock().commands);
@@ -133,6 +135,7 @@ impl Queue {
                 state.machine.settle(consumer, &ranges);
             }
             QueueCommand::Return(consumer, ranges) => state.machine.take_back(consumer, &ranges, now_ms),
+            QueueCommand::PutBack(consumer, ranges) => state.machine.put_back(consumer, &ranges),
             QueueCommand::Reject(consumer, ranges) => state.machine.reject(consumer, &ranges, now_ms),
             QueueCommand::AddConsumer(add) => self.add_consumer(state, *add, now_ms),
             QueueCommand::RemoveConsumer(id, reply) => {
@@ -153,7 +156,7 @@ impl Queue {
             }
             QueueCommand::Fence(reply) => {
                 state.machine.touch(now_ms);
-                let _ = reply.send(());
+                let _ = reply.send(state.machine.counts());
             }
             QueueCommand::PrepareDelete(conditions, reply) => {
                 let _ = reply.send(self.prepare_delete(state, conditions));

@@ -5,16 +5,21 @@
 //! it stopped, is there when it starts.
 
 mod catalog_log;
+mod cluster_log;
 mod open;
 mod paging;
 mod queue_log;
 mod recovery;
 mod sink;
+mod unclaimed;
 mod waiters;
 
 pub(crate) use catalog_log::CatalogLog;
+pub(crate) use cluster_log::CheckpointSeam;
+pub use cluster_log::{CLUSTER_LOG, Checkpoint, ClusterLog, LogHandle};
 pub use open::{BlockSizes, StorageConfig};
 pub(crate) use paging::PagingBudget;
+pub(crate) use unclaimed::Unclaimed;
 pub(crate) use waiters::CommitWaiters;
 pub use waiters::Waiter;
 

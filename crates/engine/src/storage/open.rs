@@ -5,19 +5,21 @@
 
 use super::Storage;
 use super::catalog_log::{CATALOG_LOG, CatalogLog};
-use super::paging::location_of;
+use super::cluster_log::ClusterLog;
 use super::queue_log::WalLogs;
 use super::recovery::Recovery;
 use super::sink::{Blocks, Sink};
+use super::unclaimed::{FoundLog, Unclaimed};
 use crate::clock;
 use crate::node::{Broker, BrokerConfig};
-use crate::queue::{Queue, QueueCommand, QueueLogs};
+use crate::queue::QueueCommand;
 use broker::catalog::{self, Catalog, Command};
-use broker::queue::RecoveredQueue;
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use storage::wal::{Entry, EntryKind, Wal, WalConfig};
 use storage::{BlockConfig, BlockStore, DirLock, Disk, OpenBlocks, RealDisk};
+use types::NodeId;
 
 /// Where and how a node keeps its data.
 #[derive(Clone)]
@@ -75,13 +77,20 @@ impl BlockSizes {
 /// A queue with what its log had.
 struct Found {
     row: Arc<catalog::Queue>,
-    recovered: RecoveredQueue,
-    /// Some of its messages are lost.
-    damaged: bool,
+    log: FoundLog,
+}
+
+/// The catalog that a broker begins with.
+struct Beginning {
+    catalog: Catalog,
+    /// Nothing was ever written.
+    is_new: bool,
+    /// It is a cluster's: kept by the cluster's log.
+    is_shared: bool,
 }
 
 /// How to go on with data that are damaged.
-const DAMAGE_ADVICE: &str = "restore the directory from a backup, or start with --accept-damage to go on \
+pub(super) const DAMAGE_ADVICE: &str = "restore the directory from a backup, or start with --accept-damage to go on \
                              without what is lost";
 
 impl Broker {
@@ -93,6 +102,32 @@ impl Broker {
         config: BrokerConfig,
         storage: &StorageConfig,
         first: impl FnOnce() -> Result<Catalog, String>,
+    ) -> Result<Arc<Broker>, String> {
+        Broker::open_with(config, storage, first, None)
+    }
+
+    /// Opens the data directory of a node that is a member of a cluster, or may become one: `member` keeps
+    /// the cluster's log. While that has no catalog, the node goes on with its own.
+    ///
+    /// Logs of queues that the catalog does not have are kept until they are claimed by a declaration or
+    /// `drop_unclaimed` is called: the catalog that a member starts with may be behind.
+    ///
+    /// # Errors
+    /// A text for the operator: what is wrong with which file, and what to do.
+    pub fn open_member(
+        config: BrokerConfig,
+        storage: &StorageConfig,
+        first: impl FnOnce() -> Result<Catalog, String>,
+        member: &mut dyn ClusterLog,
+    ) -> Result<Arc<Broker>, String> {
+        Broker::open_with(config, storage, first, Some(member))
+    }
+
+    fn open_with(
+        config: BrokerConfig,
+        storage: &StorageConfig,
+        first: impl FnOnce() -> Result<Catalog, String>,
+        member: Option<&mut dyn ClusterLog>,
     ) -> Result<Arc<Broker>, String> {
         let dir = &storage.data_dir;
         let disk = &storage.disk;
@@ -107,22 +142,21 @@ impl Broker {
         let durable = open_blocks(BlockConfig::durable(&dir.join("blocks")))?;
         let mut wal_config = storage.wal.clone().unwrap_or_else(|| WalConfig::new(dir.join("wal")));
         wal_config.accept_damage = storage.accept_damage;
-        let mut recovery = Recovery::default();
+        let mut recovery = Recovery::new(member);
         let wal = Wal::open(disk.clone(), wal_config, &mut recovery).map_err(|error| error.to_string())?;
         for damage in wal.damage() {
             tracing::error!("data are lost: {damage}");
         }
-        let found = recovery.take_catalog()?;
-        let is_new = found.is_none();
-        let mut catalog = match found {
-            Some(catalog) => catalog,
-            None => first()?,
-        };
-        catalog
-            .apply(Command::Restart, &mut Vec::new())
-            .map_err(|error| format!("the catalog cannot be started again: {error}"))?;
+        let me = config.seat.as_ref().map_or(NodeId::default(), |seat| seat.node);
+        let beginning = begin(&mut recovery, wal.damage(), first)?;
+        let catalog = &beginning.catalog;
         clock::begin_at(recovery.last_ms());
-        let queues = adopt_blocks(&mut recovery, &catalog, &durable, storage.accept_damage)?;
+        let queues = adopt_blocks(&mut recovery, (catalog, me), &durable, storage.accept_damage)?;
+        let unclaimed = if beginning.is_shared {
+            Unclaimed::adopt(&mut recovery, &durable, storage.accept_damage)?
+        } else {
+            Default::default()
+        };
         durable.recovered().map_err(|error| format!("blocks that nobody needs: {error}"))?;
 
         let sink = Sink::new();
@@ -131,7 +165,9 @@ impl Broker {
         let durable = durable.start(blocks.clone()).map_err(cannot)?;
         let volatile = volatile.start(blocks).map_err(cannot)?;
         let wal = wal.start(sink.clone()).map_err(cannot)?;
-        begin_log(&wal, &catalog, is_new, &recovery, &queues);
+        let found = queues.iter().map(|found| found.row.id);
+        let kept = found.chain(unclaimed.keys().copied()).map(|id| id.0).collect();
+        begin_log(&wal, &beginning, &recovery, &kept);
         let storage = Storage {
             wal: wal.clone(),
             durable,
@@ -142,10 +178,14 @@ impl Broker {
             _lock: lock,
         };
         let logs = Box::new(WalLogs { wal: wal.clone(), sink: sink.clone() });
-        let broker =
-            Broker::assemble(config, catalog, logs, Some(CatalogLog::new(wal)), Some(Arc::new(storage)));
+        let own_log = (!beginning.is_shared).then(|| CatalogLog::new(wal));
+        let broker = Broker::assemble(config, beginning.catalog, logs, own_log, Some(Arc::new(storage)));
+        if beginning.is_shared {
+            broker.hand_over_catalog();
+        }
         sink.connect(&broker).map_err(cannot)?;
-        let is_damaged = queues.iter().any(|found| found.damaged);
+        let is_damaged = queues.iter().any(|found| found.log.damaged);
+        broker.keep_unclaimed(unclaimed);
         broker.take_over(queues);
         if is_damaged && let Some(storage) = broker.storage() {
             storage.wal.flush()?;
@@ -153,23 +193,20 @@ impl Broker {
         Ok(broker)
     }
 
-    /// Makes the queues that were found, and lets each look at what is due.
+    /// Makes the queues that were found and the ways to those of other nodes, and lets each look at what is
+    /// due.
     fn take_over(self: &Arc<Broker>, found: Vec<Found>) {
-        let now_ms = clock::now_ms();
         let mut waking = Vec::new();
-        for Found { row, recovered, damaged } in found {
-            let (count, id) = (recovered.count(), row.id);
-            let (machine, lost) = recovered.finish(row.config.clone(), now_ms);
-            if lost > 0 {
-                tracing::error!(queue = %row.name, vhost = %row.vhost, lost, "messages have lost their bytes");
+        let catalog = self.catalog().clone();
+        for row in rows_of(&catalog) {
+            if let Some(away) = self.way_to(&row) {
+                self.add_queue(row.id, away);
             }
-            let mut log = self.logs().open(&row);
-            if lost > 0 || damaged {
-                // What was accepted once is not asked about again.
-                log.checkpoint(machine.snapshot(now_ms), machine.oldest_position());
-            }
-            let wakes = count > 0 || row.config.expires_ms.is_some();
-            let queue = Arc::new(Queue::with(row, log, machine));
+        }
+        catalog.nodes.values().for_each(|node| self.tell_of_node(node, true));
+        for Found { row, log } in found {
+            let id = row.id;
+            let (queue, wakes) = self.revive(row, log, false);
             self.add_queue(id, queue.clone());
             waking.extend(wakes.then_some(queue));
         }
@@ -178,54 +215,69 @@ impl Broker {
         }
         self.flush();
     }
-
-    pub(crate) fn logs(&self) -> &dyn QueueLogs {
-        &*self.logs
-    }
 }
 
-/// Queues of the catalog with what their logs had; their blocks must be there.
+/// Every queue there is, those of delayed exchanges too.
+fn rows_of(catalog: &Catalog) -> impl Iterator<Item = Arc<catalog::Queue>> + '_ {
+    let declared = catalog.vhosts.values().flat_map(|vhost| vhost.queues.values().cloned());
+    let exchanges = catalog.vhosts.values().flat_map(|vhost| vhost.exchanges.values());
+    declared.chain(exchanges.filter_map(|exchange| exchange.holding_queue()))
+}
+
+/// Queues of the catalog that are at home here, with what their logs had; their blocks must be there.
 fn adopt_blocks(
     recovery: &mut Recovery,
-    catalog: &Catalog,
+    (catalog, me): (&Catalog, NodeId),
     blocks: &OpenBlocks,
     accept_damage: bool,
 ) -> Result<Vec<Found>, String> {
     let mut queues = Vec::new();
-    let declared = catalog.vhosts.values().flat_map(|vhost| vhost.queues.values().cloned());
-    let exchanges = catalog.vhosts.values().flat_map(|vhost| vhost.exchanges.values());
-    for row in declared.chain(exchanges.filter_map(|exchange| exchange.holding_queue())) {
-        let mut recovered = recovery.queues.remove(&row.id.0).unwrap_or_default();
-        let mut damaged = false;
-        let needed: Vec<_> = recovered.blocks().collect();
-        for at in needed {
-            let Err(why) = blocks.adopt(row.id.0, location_of(&at)) else { continue };
-            let what = format!("queue '{}' in vhost '{}': {why}", row.name, row.vhost);
-            if !accept_damage {
-                return Err(format!("{what}; {DAMAGE_ADVICE}"));
-            }
-            damaged = true;
-            let count = recovered.lose_block(at);
-            tracing::error!("{count} messages are lost: {what}");
-        }
-        queues.push(Found { row, recovered, damaged });
+    for row in rows_of(catalog).filter(|row| row.home == me || row.home == NodeId::default()) {
+        let recovered = recovery.queues.remove(&row.id.0).unwrap_or_default();
+        let name = format!("queue '{}' in vhost '{}'", row.name, row.vhost);
+        let log = FoundLog::adopt(recovered, row.id, &name, blocks, accept_damage)?;
+        queues.push(Found { row, log });
     }
     Ok(queues)
 }
 
+/// The catalog to begin with: the cluster's, the node's own as a restart leaves it, or the first one.
+fn begin(
+    recovery: &mut Recovery<'_>,
+    damage: &[String],
+    first: impl FnOnce() -> Result<Catalog, String>,
+) -> Result<Beginning, String> {
+    if let Some(catalog) = recovery.take_shared(damage)? {
+        return Ok(Beginning { catalog, is_new: false, is_shared: true });
+    }
+    let found = recovery.take_catalog()?;
+    let is_new = found.is_none();
+    let mut catalog = match found {
+        Some(catalog) => catalog,
+        None => first()?,
+    };
+    catalog
+        .apply(Command::Restart, &mut Vec::new())
+        .map_err(|error| format!("the catalog cannot be started again: {error}"))?;
+    Ok(Beginning { catalog, is_new, is_shared: false })
+}
+
 /// The first entries of this process: the catalog as it starts, and the end of logs that nobody has.
-fn begin_log(wal: &Wal, catalog: &Catalog, is_new: bool, recovery: &Recovery, queues: &[Found]) {
+fn begin_log(wal: &Wal, beginning: &Beginning, recovery: &Recovery<'_>, kept: &HashSet<u64>) {
     let entry = |log, kind, head| Entry { log, kind, head, body: None };
     let mut entries = Vec::new();
-    if is_new {
+    if beginning.is_shared {
+        // The node may have stopped after the cluster's log had the catalog and before its own was ended.
+        let is_left = recovery.logs.contains(&CATALOG_LOG);
+        entries.extend(is_left.then(|| entry(CATALOG_LOG, EntryKind::End, Vec::new())));
+    } else if beginning.is_new {
         let kind = EntryKind::Snapshot { covers: wal.last_sequence(), needs_from: None };
-        entries.push(entry(CATALOG_LOG, kind, catalog.encode()));
+        entries.push(entry(CATALOG_LOG, kind, beginning.catalog.encode()));
     } else {
         let mut restart = Vec::new();
         Command::Restart.encode(&mut restart);
         entries.push(entry(CATALOG_LOG, EntryKind::Record, restart));
     }
-    let kept: std::collections::HashSet<u64> = queues.iter().map(|found| found.row.id.0).collect();
     let mut over: Vec<u64> =
         recovery.logs.iter().copied().filter(|log| *log != CATALOG_LOG && !kept.contains(log)).collect();
     over.sort_unstable();

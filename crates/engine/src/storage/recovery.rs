@@ -4,6 +4,7 @@
 //! behind changes that it does not cover; these are kept until it is read.
 
 use super::catalog_log::CATALOG_LOG;
+use super::cluster_log::{CLUSTER_LOG, ClusterLog};
 use broker::catalog::{Catalog, Command, Event};
 use broker::message::Chunk;
 use broker::queue::RecoveredQueue;
@@ -14,7 +15,7 @@ use types::QueueId;
 
 /// The state of a node while its log is read.
 #[derive(Default)]
-pub(super) struct Recovery {
+pub(super) struct Recovery<'a> {
     /// None until the first snapshot.
     catalog: Option<Catalog>,
     early: Vec<(Sequence, Command)>,
@@ -22,9 +23,29 @@ pub(super) struct Recovery {
     /// Logs that still need something.
     pub(super) logs: HashSet<u64>,
     body: Option<(u64, Arc<Chunk>)>,
+    /// Who understands the cluster's log.
+    member: Option<&'a mut dyn ClusterLog>,
 }
 
-impl Recovery {
+impl<'a> Recovery<'a> {
+    pub(super) fn new(member: Option<&'a mut dyn ClusterLog>) -> Recovery<'a> {
+        Recovery { member, ..Recovery::default() }
+    }
+
+    /// The catalog that the cluster's log has; None without one.
+    pub(super) fn take_shared(&mut self, damage: &[String]) -> Result<Option<Catalog>, String> {
+        self.member.as_mut().map_or(Ok(None), |member| member.catalog(damage))
+    }
+
+    fn cluster_entry(&mut self, entry: &ReplayedEntry<'_>) -> Result<(), String> {
+        let Some(member) = &mut self.member else {
+            return Err("the data directory is that of a member of a cluster: start the node as one, \
+                        with --cluster-addr, or with an empty data directory"
+                .to_owned());
+        };
+        member.replay(entry.kind, entry.head, entry.sequence)
+    }
+
     /// The catalog; None when nothing was ever written.
     pub(super) fn take_catalog(&mut self) -> Result<Option<Catalog>, String> {
         match self.catalog.take() {
@@ -79,7 +100,12 @@ impl Recovery {
             }
             // What it says is known.
             EntryKind::Snapshot { .. } => {}
-            EntryKind::End => return Err("the catalog was ended".to_owned()),
+            // The cluster's log has it.
+            EntryKind::End => {
+                self.catalog = None;
+                self.early.clear();
+                self.logs.remove(&CATALOG_LOG);
+            }
         }
         Ok(())
     }
@@ -99,8 +125,11 @@ impl Recovery {
     }
 }
 
-impl Replay for Recovery {
+impl Replay for Recovery<'_> {
     fn entry(&mut self, entry: ReplayedEntry<'_>) -> Result<(), String> {
+        if entry.log == CLUSTER_LOG {
+            return self.cluster_entry(&entry);
+        }
         self.logs.insert(entry.log);
         if entry.log == CATALOG_LOG {
             return self.catalog_entry(&entry);

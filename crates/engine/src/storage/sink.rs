@@ -6,6 +6,7 @@
 use super::{CommitWaiters, Storage};
 use crate::node::Broker;
 use crate::queue::QueueCommand;
+use crate::storage::CLUSTER_LOG;
 use crate::storage::catalog_log::CATALOG_LOG;
 use crate::storage::paging::block_of;
 use parking_lot::Mutex;
@@ -108,6 +109,8 @@ fn do_chore(broker: &Arc<Broker>, chore: Chore) {
             for log in logs {
                 if log == CATALOG_LOG {
                     broker.checkpoint_catalog();
+                } else if log == CLUSTER_LOG {
+                    broker.cluster_checkpoint.ask();
                 } else if let Some(queue) = broker.queue(QueueId(log)) {
                     broker.post(&queue, QueueCommand::Checkpoint(up_to));
                 }

@@ -93,6 +93,7 @@ impl Node {
             memory_limit_bytes: u64::MAX,
             paging_limit_bytes: 32 * 1024,
             disk_limit_bytes: 0,
+            seat: None,
         };
         let broker = Broker::open(config, storage, first_catalog)?;
         let tasks = vec![
@@ -180,7 +181,7 @@ impl Node {
     }
 
     pub async fn fence(&self, queue: &Arc<Queue>) -> Result<(), Dead> {
-        self.ask("a fence", queue, QueueCommand::Fence).await
+        self.ask("a fence", queue, QueueCommand::Fence).await.map(drop)
     }
 
     /// Waits until all that was posted to a queue is committed.

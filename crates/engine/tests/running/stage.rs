@@ -49,6 +49,7 @@ impl Stage {
             memory_limit_bytes: u64::MAX,
             paging_limit_bytes: u64::MAX,
             disk_limit_bytes: 0,
+            seat: None,
         };
         let broker = Broker::with_logs(config, catalog(), logs);
         tokio::spawn(broker.clone().run_timer());

@@ -71,6 +71,7 @@ impl Server {
             memory_limit_bytes: 1 << 40,
             paging_limit_bytes: u64::MAX,
             disk_limit_bytes: 0,
+            seat: None,
         };
         let broker = Broker::new(config, first_catalog());
         let runtime =

@@ -35,7 +35,6 @@ impl Channel {
         let (done, gone) = oneshot::channel();
         let broker = self.port.port.broker.clone();
         broker.post(&queue, QueueCommand::Get { no_ack, outlet: self.outlet.clone(), done });
-        gone.await
-            .map_err(|_| AmqpError::not_found(format!("no queue '{name}' in vhost '{}'", self.session.vhost)))
+        gone.await.map_err(|_| queue.no_answer())
     }
 }

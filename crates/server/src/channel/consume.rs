@@ -10,8 +10,8 @@ use engine::queue::AddConsumer;
 use engine::reply_to::REPLY_QUEUE;
 use engine::{Queue, QueueCommand};
 use protocol::Method;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use tokio::sync::oneshot;
 use types::{AmqpError, ConsumerId, FieldTable, FieldValue};
 
@@ -26,8 +26,10 @@ pub(crate) struct Consume {
 }
 
 fn next_consumer_id() -> ConsumerId {
+    // A number of this process in the upper half, so that ids of several nodes differ.
+    static FIRST: LazyLock<u64> = LazyLock::new(|| engine::route::random() << 32);
     static LAST: AtomicU64 = AtomicU64::new(0);
-    ConsumerId(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+    ConsumerId(*FIRST | (LAST.fetch_add(1, Ordering::Relaxed) + 1))
 }
 
 impl Channel {
@@ -49,7 +51,10 @@ impl Channel {
         let row = self.vhost_row(&catalog)?.queue(name).ok_or_else(missing)?;
         check_exclusive(row, self.session.connection)?;
         let queue = self.broker().queue(row.id).ok_or_else(missing)?;
-        if queue.is_gone() { Err(missing()) } else { Ok(queue) }
+        if queue.is_gone() {
+            return Err(missing());
+        }
+        queue.unreachable().map_or(Ok(queue), Err)
     }
 
     pub(crate) async fn consume(&mut self, consume: Consume) -> Result<(), AmqpError> {
@@ -134,9 +139,7 @@ impl Channel {
                         "queue '{}' in vhost '{}' in exclusive use",
                         row.name, row.vhost
                     )),
-                    Err(_) => {
-                        AmqpError::not_found(format!("no queue '{}' in vhost '{}'", row.name, row.vhost))
-                    }
+                    Err(_) => queue.no_answer(),
                 })
             }
         }
@@ -149,8 +152,8 @@ impl Channel {
         if self.reply_name.is_some() {
             return Err(AmqpError::precondition_failed("reply consumer already set"));
         }
-        let connection = self.session.connection.0;
-        self.reply_name = Some(self.broker().replies().open(&self.outlet, connection, self.number));
+        let (node, connection) = (self.broker().node(), self.session.connection.0);
+        self.reply_name = Some(self.broker().replies().open(&self.outlet, node, connection, self.number));
         self.port.state.lock().reply_tag = Some(tag.clone());
         self.reply_unless(consume.nowait, Method::BasicConsumeOk { consumer_tag: tag });
         Ok(())

@@ -370,6 +370,10 @@ impl Outlet for ChannelPort {
         }
     }
 
+    fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
     fn cancelled(&self, consumer: ConsumerId) {
         let mut state = self.state.lock();
         let Some(at) = state.consumers.iter().position(|entry| entry.id == consumer) else { return };

@@ -156,6 +156,7 @@ impl Channel {
             && !publisher.traced
             && !route.queues.is_empty()
             && route.is_plain()
+            && !(incoming.mandatory && route.is_cut_off())
             && !matches!(self.mode, Mode::Transactional(_))
         {
             let route = route.clone();
@@ -198,7 +199,7 @@ impl Channel {
         }
         self.hand_over(publisher);
         let (route, head, rewritten) = self.resolve(publisher, &incoming)?;
-        let in_vain = incoming.mandatory && route.held_in_vain;
+        let in_vain = incoming.mandatory && (route.held_in_vain || route.is_cut_off());
         if rewritten.is_some() || in_vain || !route.is_plain() || route.queues.is_empty() {
             let properties = rewritten.as_deref().unwrap_or(incoming.properties);
             self.publish_routed(publisher, &route, head, &Incoming { properties, ..incoming });
@@ -243,7 +244,7 @@ impl Channel {
         head: RecordHead,
         incoming: &Incoming<'_>,
     ) {
-        let returned = incoming.mandatory && route.held_in_vain;
+        let returned = incoming.mandatory && (route.held_in_vain || route.is_cut_off());
         if returned || (route.is_empty() && route.history.is_empty()) {
             self.unroutable(publisher, incoming);
             return;

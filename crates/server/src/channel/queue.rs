@@ -4,6 +4,7 @@ use super::Channel;
 use super::exchange::stripped;
 use broker::access::{Access, Resource};
 use broker::catalog::{Binding, Command, Destination, Outcome};
+use broker::queue::QueueCounts;
 use engine::queue::DeleteConditions;
 use engine::reply_to::{REPLY_QUEUE, is_reply_name};
 use engine::{Queue, QueueCommand};
@@ -39,8 +40,7 @@ impl Channel {
         self.broker().metrics().queues_declared.add(1);
         self.last_queue = name.clone();
         // Also a barrier: what this channel published before is counted.
-        self.fence(&queue).await;
-        let counts = queue.counts();
+        let counts = self.fence(&queue).await?;
         let message_count = u32::try_from(counts.ready).unwrap_or(u32::MAX);
         let ok = Method::QueueDeclareOk { queue: name, message_count, consumer_count: counts.consumers };
         self.reply_unless(nowait, ok);
@@ -48,14 +48,14 @@ impl Channel {
     }
 
     /// Waits until the queue has done what was posted before; counts as use of it.
-    async fn fence(&self, queue: &Arc<Queue>) {
+    async fn fence(&self, queue: &Arc<Queue>) -> Result<QueueCounts, AmqpError> {
         let (reply, answer) = oneshot::channel();
         self.port.port.broker.post(queue, QueueCommand::Fence(reply));
-        let _ = answer.await;
+        answer.await.map_err(|_| queue.no_answer())
     }
 
     fn declare_reply_queue(&self, name: &str, nowait: bool) -> Result<(), AmqpError> {
-        let exists = name == REPLY_QUEUE || self.broker().replies().find(name.as_bytes()).is_some();
+        let exists = name == REPLY_QUEUE || self.broker().reply_outlet(name.as_bytes()).is_some();
         if !exists {
             return Err(AmqpError::not_found(format!("no queue '{name}' in vhost '{}'", self.session.vhost)));
         }
@@ -94,9 +94,10 @@ impl Channel {
         let Outcome::Queue { queue: row, .. } = broker.change(command).await? else {
             return Err(AmqpError::internal_error("a declare was not answered with a queue"));
         };
-        broker.queue(row.id).ok_or_else(|| {
+        let queue = broker.queue(row.id).ok_or_else(|| {
             AmqpError::not_found(format!("no queue '{name}' in vhost '{}'", self.session.vhost))
-        })
+        })?;
+        queue.unreachable().map_or(Ok(queue), Err)
     }
 
     pub(crate) async fn delete_queue(
@@ -141,7 +142,7 @@ impl Channel {
         let queue = self.readable_queue(&name)?;
         let (reply, answer) = oneshot::channel();
         self.port.port.broker.post(&queue, QueueCommand::Purge(reply));
-        let count = answer.await.unwrap_or(0);
+        let count = answer.await.map_err(|_| queue.no_answer())?;
         Ok(u32::try_from(count).unwrap_or(u32::MAX))
     }
 

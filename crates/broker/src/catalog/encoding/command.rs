@@ -9,6 +9,23 @@ use crate::codec::{DecodeError, Reader};
 
 /// First byte of an encoded command.
 const FORMAT: u8 = 1;
+/// The number of the command that holds another one.
+const DECLARE_AT: u8 = 28;
+
+/// The command within another one; such do not nest.
+impl Field for Box<Command> {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.encode(out);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Box<Command>, DecodeError> {
+        let at = reader.position();
+        if reader.clone().bytes(2)?.last() == Some(&DECLARE_AT) {
+            return reader.refuse(at, "a declare at a home within another one");
+        }
+        read(reader).map(Box::new)
+    }
+}
 
 macro_rules! commands {
     ($($number:literal => $command:ident { $($field:ident),* })*) => {
@@ -80,4 +97,9 @@ commands! {
     25 => Bind { vhost, binding }
     26 => Unbind { vhost, binding }
     27 => Restart {}
+    28 => DeclareAt { home, command }
+    29 => FormCluster { cluster, node }
+    30 => PutNode { node }
+    31 => NodeLost { id, boot }
+    32 => ForgetNode { id }
 }

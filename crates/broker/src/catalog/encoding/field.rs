@@ -3,13 +3,15 @@
 //! Invariant: a value that was written reads back equal. Words that may grow (queue types, hash algorithms)
 //! stand as numbers that are given once and never mean another thing.
 
-use crate::catalog::{Binding, Destination};
+use crate::catalog::{Binding, Destination, Node};
 use crate::codec::{self, DecodeError, Reader};
 use crate::password::{HashAlgorithm, PasswordHash};
 use crate::policy::ApplyTo;
 use crate::queue::QueueKind;
 use types::limits::SHORT_STRING_BYTES_MAX;
-use types::{ConnectionId, ExchangeName, FieldTable, QueueId, QueueName, RoutingKey, UserName, VhostName};
+use types::{
+    ConnectionId, ExchangeName, FieldTable, NodeId, QueueId, QueueName, RoutingKey, UserName, VhostName,
+};
 
 /// A value with a form of its own.
 pub(super) trait Field: Sized {
@@ -50,6 +52,20 @@ impl Field for i64 {
 
     fn read(reader: &mut Reader<'_>) -> Result<i64, DecodeError> {
         reader.i64()
+    }
+}
+
+/// An id that is random.
+impl Field for u128 {
+    const BYTES_MIN: usize = 16;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        codec::put_u64(out, *self as u64);
+        codec::put_u64(out, (*self >> 64) as u64);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<u128, DecodeError> {
+        Ok(u128::from(reader.u64()?) | (u128::from(reader.u64()?) << 64))
     }
 }
 
@@ -148,7 +164,7 @@ macro_rules! ids {
     };
 }
 
-ids!(QueueId, ConnectionId);
+ids!(QueueId, ConnectionId, NodeId);
 
 /// Words that stand as one byte each.
 macro_rules! words {
@@ -224,4 +240,5 @@ pub(super) use structures;
 structures! {
     PasswordHash { algorithm, text }
     Binding { source, destination, routing_key, arguments }
+    Node { id, name, addr, boot, up, feature_level }
 }

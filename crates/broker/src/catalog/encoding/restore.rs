@@ -6,20 +6,22 @@
 //! version that was not yet given.
 
 use super::field::Field;
-use super::snapshot::FORMAT;
+use super::snapshot::{CLUSTER_FORMAT, FORMAT};
 use crate::catalog::account::topic_pattern;
 use crate::catalog::binding::{Binding, ByDestination, BySource};
 use crate::catalog::declaration::ALTERNATE;
 use crate::catalog::exchange::{Exchange, ExchangeKind};
 use crate::catalog::vhost::Vhost;
-use crate::catalog::{Catalog, Pattern, Permission, Queue, TopicPattern, TopicPermission, User};
+use crate::catalog::{Catalog, Node, Pattern, Permission, Queue, TopicPattern, TopicPermission, User};
 use crate::codec::{DecodeError, Reader};
 use crate::policy::{self, Policy};
 use crate::router::table::Table;
 use imbl::{OrdMap, OrdSet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use types::{ConnectionId, ExchangeName, FieldTable, FieldValue, QueueId, QueueName, UserName, VhostName};
+use types::{
+    ConnectionId, ExchangeName, FieldTable, FieldValue, NodeId, QueueId, QueueName, UserName, VhostName,
+};
 
 impl Catalog {
     /// Reads what [`Catalog::encode`] wrote: an equal catalog, with the same ids, versions and routes.
@@ -57,7 +59,9 @@ impl<'a> Restore<'a> {
     }
 
     fn catalog(&mut self) -> Result<Catalog, DecodeError> {
-        super::check_format(&mut self.reader, FORMAT, "a catalog")?;
+        let is_cluster = self.reader.clone().u8()? == CLUSTER_FORMAT;
+        let format = if is_cluster { CLUSTER_FORMAT } else { FORMAT };
+        super::check_format(&mut self.reader, format, "a catalog")?;
         self.version = self.read()?;
         self.last_queue_id = self.read()?;
         let users = self.rows(|restore| {
@@ -69,14 +73,47 @@ impl<'a> Restore<'a> {
             let vhost = restore.vhost()?;
             Ok((vhost.name.clone(), Arc::new(vhost)))
         })?;
-        Ok(Catalog {
+        let mut catalog = Catalog {
+            cluster: 0,
+            nodes: OrdMap::new(),
             users,
             vhosts,
             global_parameters,
             version: self.version,
             last_queue_id: self.last_queue_id,
             exclusive_queues: std::mem::take(&mut self.exclusive_queues),
-        })
+        };
+        if is_cluster {
+            self.cluster(&mut catalog)?;
+        }
+        Ok(catalog)
+    }
+
+    /// The cluster's own rows: every log must have a home, and every home a node.
+    fn cluster(&mut self, catalog: &mut Catalog) -> Result<(), DecodeError> {
+        let at = self.reader.position();
+        catalog.cluster = self.read()?;
+        if !catalog.is_cluster() {
+            return self.reader.refuse(at, "a cluster without an id");
+        }
+        catalog.nodes = self.rows(|restore| {
+            let node: Node = restore.read()?;
+            Ok((node.id, Arc::new(node)))
+        })?;
+        let mut homes: BTreeMap<QueueId, NodeId> = BTreeMap::new();
+        for _ in 0..self.reader.count(2)? {
+            let at = self.reader.position();
+            let home: NodeId = self.read()?;
+            if !catalog.nodes.contains_key(&home) {
+                return self.reader.refuse(at, format!("home {home} is no node of the cluster"));
+            }
+            homes.extend(self.read::<Vec<QueueId>>()?.into_iter().map(|id| (id, home)));
+        }
+        if let Some((id, _)) = catalog.homes().find(|(id, _)| !homes.contains_key(id)) {
+            return self.reader.refuse(at, format!("queue id {id} has no home"));
+        }
+        catalog.set_homes(|id| homes.get(&id).copied().unwrap_or_default());
+        Ok(())
     }
 
     fn read<T: Field>(&mut self) -> Result<T, DecodeError> {
@@ -217,6 +254,7 @@ impl<'a> Restore<'a> {
             policy,
             user,
             holding,
+            home: NodeId::default(),
             version,
         };
         Ok((name, Arc::new(exchange)))
@@ -256,6 +294,7 @@ impl<'a> Restore<'a> {
             kind,
             arguments,
             user,
+            home: NodeId::default(),
         };
         Ok((name, Arc::new(queue)))
     }

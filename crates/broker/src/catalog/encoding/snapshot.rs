@@ -11,10 +11,14 @@ use crate::codec::{self, DecodeError, Reader};
 use crate::policy::Policy;
 use crate::router::table::{Table, weight};
 use imbl::OrdMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use types::{NodeId, QueueId};
 
-/// First byte of an encoded catalog.
+/// First byte of the encoded catalog of a node that is alone.
 pub(super) const FORMAT: u8 = 1;
+/// First byte of the encoded catalog of a cluster: the same, and the cluster's own rows behind it.
+pub(super) const CLUSTER_FORMAT: u8 = 2;
 
 structures! {
     UserLimits { max_connections, max_channels }
@@ -26,13 +30,30 @@ impl Catalog {
     /// Everything, transient rows too, as bytes; the first one is the version of the format. Equal catalogs
     /// give equal bytes. The bytes carry no checksum: whoever keeps them adds one.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![FORMAT];
+        let mut out = vec![if self.is_cluster() { CLUSTER_FORMAT } else { FORMAT }];
         self.version.put(&mut out);
         self.last_queue_id.put(&mut out);
         put_rows(&mut out, &self.users, |out, user| user.put(out));
         put_texts(&mut out, &self.global_parameters, String::put);
         put_rows(&mut out, &self.vhosts, put_vhost);
+        if self.is_cluster() {
+            self.put_cluster(&mut out);
+        }
         out
+    }
+
+    /// The cluster's id, its nodes, and for each node the logs that have their home there.
+    fn put_cluster(&self, out: &mut Vec<u8>) {
+        self.cluster.put(out);
+        put_rows(out, &self.nodes, |out, node| node.put(out));
+        let mut homes: BTreeMap<NodeId, Vec<QueueId>> = BTreeMap::new();
+        self.homes().for_each(|(id, home)| homes.entry(home).or_default().push(id));
+        codec::put_count(out, homes.len());
+        for (home, mut ids) in homes {
+            ids.sort_unstable();
+            home.put(out);
+            ids.put(out);
+        }
     }
 }
 

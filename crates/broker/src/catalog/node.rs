@@ -1,0 +1,221 @@
+//! The nodes of a cluster as the catalog knows them, and what a node's coming and going does to the rows.
+//!
+//! Invariant: every queue of a cluster has its home on a node that has a row. What a node held in memory alone
+//! goes when the node does, with its bindings; what it holds on disk waits for it.
+
+use super::Catalog;
+use super::command::Event;
+use super::topology::Change;
+use super::vhost::Vhost;
+use std::sync::Arc;
+use types::{AmqpError, ExchangeName, NodeId, QueueId, QueueName, VhostName};
+
+/// A member of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// It, whatever it is called.
+    pub id: NodeId,
+    /// What people and `ha-params` call it.
+    pub name: String,
+    /// Where other nodes reach it, as they last heard.
+    pub addr: String,
+    /// The start of its process that is known; 0: it has not started since it was lost.
+    pub boot: u64,
+    /// Whether it counts as running.
+    pub up: bool,
+    /// What its software understands (see `FormCluster`).
+    pub feature_level: u64,
+}
+
+impl Catalog {
+    /// Whether there is a cluster at all.
+    pub fn is_cluster(&self) -> bool {
+        self.cluster != 0
+    }
+
+    /// The node with a name.
+    pub fn node_named(&self, name: &str) -> Option<&Arc<Node>> {
+        self.nodes.values().find(|node| node.name == name)
+    }
+
+    /// What all nodes understand.
+    pub fn feature_level(&self) -> u64 {
+        self.nodes.values().map(|node| node.feature_level).min().unwrap_or(0)
+    }
+
+    /// The first node forms a cluster: all that there is has its home there.
+    pub(crate) fn form_cluster(
+        &mut self,
+        cluster: u128,
+        node: Node,
+        change: &mut Change<'_>,
+    ) -> Result<bool, AmqpError> {
+        if self.cluster == cluster && self.nodes.contains_key(&node.id) {
+            return Ok(false);
+        }
+        if self.is_cluster() || cluster == 0 {
+            return Err(AmqpError::precondition_failed("the node belongs to a cluster already"));
+        }
+        self.cluster = cluster;
+        self.move_homes(NodeId::default(), node.id, change);
+        self.set_node(node, change);
+        Ok(true)
+    }
+
+    /// A node joins or has started again. A new start loses what it held in memory; a new node under the name
+    /// of one that is down takes that one's place, without its messages.
+    pub(crate) fn put_node(&mut self, node: Node, change: &mut Change<'_>) -> Result<bool, AmqpError> {
+        if !self.is_cluster() {
+            return Err(AmqpError::precondition_failed("there is no cluster to join"));
+        }
+        let namesake =
+            self.nodes.values().find(|other| other.name == node.name && other.id != node.id).cloned();
+        if let Some(namesake) = namesake {
+            if namesake.up {
+                let text = format!("node name '{}' is taken by a node that is running", node.name);
+                return Err(AmqpError::precondition_failed(text));
+            }
+            self.lose_passing_rows(namesake.id, change);
+            self.set_node(node.clone(), change);
+            self.move_homes(namesake.id, node.id, change);
+            self.nodes.remove(&namesake.id);
+            change.events.push(Event::NodeForgotten(namesake));
+            return Ok(true);
+        }
+        match self.nodes.get(&node.id) {
+            Some(known) if **known == node => return Ok(false),
+            Some(known) if known.boot != node.boot => self.lose_passing_rows(node.id, change),
+            _ => {}
+        }
+        self.set_node(node, change);
+        Ok(true)
+    }
+
+    /// A node is gone for now; nothing happens if it has started again since.
+    pub(crate) fn lose_node(&mut self, id: NodeId, boot: u64, change: &mut Change<'_>) -> bool {
+        let Some(node) = self.nodes.get(&id).filter(|node| node.up && node.boot == boot) else {
+            return false;
+        };
+        let lost = Node { up: false, ..(**node).clone() };
+        self.lose_passing_rows(id, change);
+        self.set_node(lost, change);
+        true
+    }
+
+    /// A node will not come back: queues with their home there go.
+    pub(crate) fn forget_node(&mut self, id: NodeId, change: &mut Change<'_>) -> Result<bool, AmqpError> {
+        let Some(node) = self.nodes.get(&id).cloned() else { return Ok(false) };
+        if self.nodes.len() == 1 {
+            return Err(AmqpError::precondition_failed("the last node of a cluster cannot be forgotten"));
+        }
+        for (vhost, names) in self.queues_at(id, |_| true) {
+            for name in names {
+                self.delete_queue(&vhost, &name, None, change)?;
+            }
+        }
+        // What delayed exchanges held there is lost; from now on they hold elsewhere.
+        if let Some(heir) = self.nodes.keys().copied().find(|other| *other != id) {
+            self.move_homes(id, heir, change);
+        }
+        self.nodes.remove(&id);
+        change.events.push(Event::NodeForgotten(node));
+        Ok(true)
+    }
+
+    fn set_node(&mut self, node: Node, change: &mut Change<'_>) {
+        let node = Arc::new(node);
+        self.nodes.insert(node.id, node.clone());
+        change.events.push(Event::NodeChanged(node));
+    }
+
+    /// Names of the queues with their home on a node, by vhost.
+    fn queues_at(
+        &self,
+        home: NodeId,
+        which: impl Fn(&super::Queue) -> bool,
+    ) -> Vec<(VhostName, Vec<QueueName>)> {
+        let of_vhost = |vhost: &Arc<Vhost>| {
+            let wanted = vhost.queues.values().filter(|queue| queue.home == home && which(queue));
+            (vhost.name.clone(), wanted.map(|queue| queue.name.clone()).collect())
+        };
+        self.vhosts.values().map(of_vhost).filter(|(_, names): &(_, Vec<_>)| !names.is_empty()).collect()
+    }
+
+    /// Queues that lived in the memory of a node are gone, and with them what would go with them.
+    fn lose_passing_rows(&mut self, home: NodeId, change: &mut Change<'_>) {
+        for (vhost, names) in self.queues_at(home, |queue| !queue.survives_restart()) {
+            for name in names {
+                // It was just there.
+                let _ = self.delete_queue(&vhost, &name, None, change);
+            }
+        }
+    }
+
+    /// Gives every home at one node to another.
+    fn move_homes(&mut self, from: NodeId, to: NodeId, change: &mut Change<'_>) {
+        let names: Vec<VhostName> = self.vhosts.keys().cloned().collect();
+        for name in names {
+            if let Ok(vhost) = self.vhost_mut(&name) {
+                vhost.move_homes(from, to, change);
+            }
+        }
+    }
+
+    /// Sets homes by queue id; for reading a snapshot.
+    pub(crate) fn set_homes(&mut self, home_of: impl Fn(QueueId) -> NodeId) {
+        let names: Vec<VhostName> = self.vhosts.keys().cloned().collect();
+        for name in names {
+            let Ok(vhost) = self.vhost_mut(&name) else { continue };
+            let queues: Vec<QueueName> = vhost.queues.keys().cloned().collect();
+            for name in queues {
+                if let Some(queue) = vhost.queues.get_mut(&name) {
+                    let home = home_of(queue.id);
+                    Arc::make_mut(queue).home = home;
+                }
+            }
+            let held = |row: &&Arc<super::Exchange>| row.holding.is_some();
+            let exchanges: Vec<ExchangeName> =
+                vhost.exchanges.values().filter(held).map(|exchange| exchange.name.clone()).collect();
+            for name in exchanges {
+                if let Some(exchange) = vhost.exchanges.get_mut(&name)
+                    && let Some(id) = exchange.holding
+                {
+                    Arc::make_mut(exchange).home = home_of(id);
+                }
+            }
+        }
+    }
+
+    /// Every id that has a log, with its home.
+    pub fn homes(&self) -> impl Iterator<Item = (QueueId, NodeId)> + '_ {
+        self.vhosts.values().flat_map(|vhost| {
+            let queues = vhost.queues.values().map(|queue| (queue.id, queue.home));
+            let held = vhost.exchanges.values().filter_map(|row| Some((row.holding?, row.home)));
+            queues.chain(held)
+        })
+    }
+}
+
+impl Vhost {
+    fn move_homes(&mut self, from: NodeId, to: NodeId, change: &mut Change<'_>) {
+        let moving: Vec<QueueName> =
+            self.queues.values().filter(|queue| queue.home == from).map(|queue| queue.name.clone()).collect();
+        for name in moving {
+            if let Some(queue) = self.queues.get_mut(&name) {
+                Arc::make_mut(queue).home = to;
+                change.events.push(Event::QueueMoved { queue: queue.clone(), from });
+            }
+        }
+        let held = |row: &&Arc<super::Exchange>| row.holding.is_some() && row.home == from;
+        let moving: Vec<ExchangeName> =
+            self.exchanges.values().filter(held).map(|exchange| exchange.name.clone()).collect();
+        for name in moving {
+            if let Some(exchange) = self.exchanges.get_mut(&name) {
+                Arc::make_mut(exchange).home = to;
+                if let Some(queue) = exchange.holding_queue() {
+                    change.events.push(Event::QueueMoved { queue, from });
+                }
+            }
+        }
+    }
+}

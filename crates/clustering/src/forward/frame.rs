@@ -1,0 +1,377 @@
+//! Frames between a node and the home of a queue, drawn in docs/internals/cluster.md.
+//!
+//! Invariant: the first byte says what a frame is, the second its version; a frame that does not fit its form
+//! ends the link. Messages travel as chunks, in the form that the log has.
+
+use super::answer::Answer;
+use super::words::{Malformed, Words, put_ranges, put_text, put_u32, put_u64};
+use broker::message::Chunk;
+use broker::queue::{Consumer, Handed, HandedRun, Picks, Range};
+use engine::queue::DeleteConditions;
+use std::sync::Arc;
+use types::{ConsumerId, FieldTable, QueueId};
+
+/// The version of every frame below.
+const VERSION: u8 = 1;
+
+mod kind {
+    pub(super) const ENQUEUE: u8 = 1;
+    pub(super) const SETTLE: u8 = 2;
+    pub(super) const ADD_CONSUMER: u8 = 3;
+    pub(super) const REMOVE_CONSUMER: u8 = 4;
+    pub(super) const GET: u8 = 5;
+    pub(super) const ASK: u8 = 6;
+    pub(super) const CREDIT: u8 = 7;
+    pub(super) const REPLY: u8 = 8;
+    pub(super) const DELIVER: u8 = 33;
+    pub(super) const GOT: u8 = 34;
+    pub(super) const CANCELLED: u8 = 35;
+    pub(super) const CONFIRMED: u8 = 36;
+    pub(super) const ANSWER: u8 = 37;
+    pub(super) const ROOM: u8 = 38;
+}
+
+/// What becomes of deliveries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Settled,
+    Returned,
+    Rejected,
+    /// Never seen by a client.
+    PutBack,
+}
+
+/// What is asked of a queue that answers once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Question {
+    Purge,
+    Fence,
+    CommitFence,
+    PrepareDelete { if_unused: bool, if_empty: bool },
+}
+
+impl Question {
+    pub(super) fn conditions(if_unused: bool, if_empty: bool) -> DeleteConditions {
+        DeleteConditions { if_unused, if_empty }
+    }
+}
+
+/// A consumer as it is registered at the home.
+#[derive(Clone, Debug)]
+pub(super) struct Registration {
+    pub(super) consumer: Consumer,
+    pub(super) tag: String,
+    pub(super) arguments: FieldTable,
+    pub(super) channel: String,
+}
+
+/// What goes to a home.
+#[derive(Debug)]
+pub(super) enum ToHome {
+    Enqueue { queue: QueueId, ticket: u64, cost: u64, chunk: Chunk },
+    Settle { queue: QueueId, consumer: ConsumerId, fate: Fate, ranges: Vec<Range> },
+    AddConsumer { request: u64, queue: QueueId, registration: Box<Registration> },
+    RemoveConsumer { request: u64, queue: QueueId, consumer: ConsumerId },
+    Get { request: u64, queue: QueueId, no_ack: bool },
+    Ask { request: u64, queue: QueueId, question: Question },
+    Credit { consumer: ConsumerId, bytes: u64 },
+    Reply { chunk: Chunk },
+}
+
+/// What comes from a home.
+#[derive(Debug)]
+pub(super) enum FromHome {
+    Deliver {
+        queue: QueueId,
+        consumer: ConsumerId,
+        handed: Handed,
+    },
+    Got {
+        request: u64,
+        remaining: u64,
+        handed: Option<Handed>,
+    },
+    Cancelled {
+        queue: QueueId,
+        consumer: ConsumerId,
+    },
+    /// Numbers of publishes, as they were given out; those refused among them.
+    Confirmed {
+        ranges: Vec<(u64, u64)>,
+        refused: Vec<u64>,
+    },
+    Answer {
+        request: u64,
+        answer: Answer,
+    },
+    Room {
+        queue: QueueId,
+        bytes: u64,
+    },
+}
+
+fn head(out: &mut Vec<u8>, kind: u8) {
+    out.extend_from_slice(&[kind, VERSION]);
+}
+
+fn head_of(out: &mut Vec<u8>, kind: u8, first: u64, second: u64) {
+    head(out, kind);
+    put_u64(out, first);
+    put_u64(out, second);
+}
+
+/// Messages for a queue. `ticket` is the number of the first one; 0: nobody waits.
+pub(super) fn put_enqueue(
+    out: &mut Vec<u8>,
+    queue: QueueId,
+    ticket: u64,
+    cost: u64,
+    chunk: &Chunk,
+    picks: &Picks,
+) {
+    head_of(out, kind::ENQUEUE, queue.0, ticket);
+    put_u64(out, cost);
+    if picks.len() == chunk.len() {
+        chunk.encode(out);
+    } else {
+        let ordinals = (0..picks.len()).map(|position| picks.ordinal(position));
+        chunk.extract(ordinals).encode(out);
+    }
+}
+
+pub(super) fn put_settle(
+    out: &mut Vec<u8>,
+    queue: QueueId,
+    consumer: ConsumerId,
+    fate: Fate,
+    ranges: &[Range],
+) {
+    head_of(out, kind::SETTLE, queue.0, consumer.0);
+    out.push(match fate {
+        Fate::Settled => 0,
+        Fate::Returned => 1,
+        Fate::Rejected => 2,
+        Fate::PutBack => 3,
+    });
+    put_ranges(out, ranges);
+}
+
+pub(super) fn put_add_consumer(out: &mut Vec<u8>, request: u64, queue: QueueId, registration: &Registration) {
+    head_of(out, kind::ADD_CONSUMER, request, queue.0);
+    let Registration { consumer, tag, arguments, channel } = registration;
+    put_u64(out, consumer.id.0);
+    put_u64(out, consumer.priority as u64);
+    out.extend_from_slice(&[u8::from(consumer.no_ack), u8::from(consumer.exclusive)]);
+    put_u32(out, consumer.prefetch);
+    put_text(out, tag);
+    put_text(out, channel);
+    arguments.encode(out);
+}
+
+pub(super) fn put_remove_consumer(out: &mut Vec<u8>, request: u64, queue: QueueId, consumer: ConsumerId) {
+    head_of(out, kind::REMOVE_CONSUMER, request, queue.0);
+    put_u64(out, consumer.0);
+}
+
+pub(super) fn put_get(out: &mut Vec<u8>, request: u64, queue: QueueId, no_ack: bool) {
+    head_of(out, kind::GET, request, queue.0);
+    out.push(no_ack.into());
+}
+
+pub(super) fn put_ask(out: &mut Vec<u8>, request: u64, queue: QueueId, question: Question) {
+    head_of(out, kind::ASK, request, queue.0);
+    out.push(match question {
+        Question::Purge => 0,
+        Question::Fence => 1,
+        Question::CommitFence => 2,
+        Question::PrepareDelete { if_unused, if_empty } => 4 | u8::from(if_unused) | u8::from(if_empty) << 1,
+    });
+}
+
+pub(super) fn put_credit(out: &mut Vec<u8>, consumer: ConsumerId, bytes: u64) {
+    head_of(out, kind::CREDIT, consumer.0, bytes);
+}
+
+/// A direct reply; the routing key says for whom.
+pub(super) fn put_reply(out: &mut Vec<u8>, chunk: &Chunk) {
+    head(out, kind::REPLY);
+    chunk.encode(out);
+}
+
+fn put_handed(out: &mut Vec<u8>, runs: &[HandedRun], chunk: &Chunk) {
+    put_u32(out, runs.len() as u32);
+    for run in runs {
+        put_u64(out, run.first);
+        put_u32(out, run.count);
+        put_u32(out, run.returns);
+        out.push(run.redelivered.into());
+    }
+    chunk.encode(out);
+}
+
+pub(super) fn put_deliver(
+    out: &mut Vec<u8>,
+    queue: QueueId,
+    consumer: ConsumerId,
+    runs: &[HandedRun],
+    chunk: &Chunk,
+) {
+    head_of(out, kind::DELIVER, queue.0, consumer.0);
+    put_handed(out, runs, chunk);
+}
+
+pub(super) fn put_got(out: &mut Vec<u8>, request: u64, remaining: u64, message: Option<(HandedRun, &Chunk)>) {
+    head_of(out, kind::GOT, request, remaining);
+    if let Some((run, chunk)) = message {
+        put_handed(out, &[run], chunk);
+    }
+}
+
+pub(super) fn put_cancelled(out: &mut Vec<u8>, queue: QueueId, consumer: ConsumerId) {
+    head_of(out, kind::CANCELLED, queue.0, consumer.0);
+}
+
+pub(super) fn put_confirmed(out: &mut Vec<u8>, ranges: &[(u64, u64)], refused: &[u64]) {
+    head(out, kind::CONFIRMED);
+    put_u32(out, ranges.len() as u32);
+    for (first, last) in ranges {
+        put_u64(out, *first);
+        put_u64(out, *last);
+    }
+    put_u32(out, refused.len() as u32);
+    refused.iter().for_each(|number| put_u64(out, *number));
+}
+
+pub(super) fn put_answer(out: &mut Vec<u8>, request: u64, answer: &Answer) {
+    head(out, kind::ANSWER);
+    put_u64(out, request);
+    answer.put(out);
+}
+
+pub(super) fn put_room(out: &mut Vec<u8>, queue: QueueId, bytes: u64) {
+    head_of(out, kind::ROOM, queue.0, bytes);
+}
+
+/// Opens a frame: its kind and what follows.
+fn open(frame: &[u8]) -> Result<(u8, Words<'_>), Malformed> {
+    let mut words = Words(frame);
+    let kind = words.u8()?;
+    match words.u8()? {
+        VERSION => Ok((kind, words)),
+        _ => Err(Malformed("frame of a version that is not known")),
+    }
+}
+
+fn read_chunk(words: &mut Words<'_>) -> Result<Chunk, Malformed> {
+    Chunk::decode(words.rest().to_vec()).map_err(|_| Malformed("messages"))
+}
+
+fn read_handed(words: &mut Words<'_>) -> Result<Handed, Malformed> {
+    let runs = words.rows(17, |words| {
+        let run = HandedRun {
+            first: words.u64()?,
+            count: words.u32()?,
+            returns: words.u32()?,
+            redelivered: words.bool()?,
+        };
+        let fits = run.first.checked_add(run.count.into()).is_some();
+        if fits { Ok(run) } else { Err(Malformed("index beyond all numbers")) }
+    })?;
+    Handed::new(Arc::new(read_chunk(words)?), runs).ok_or(Malformed("as many indexes as messages"))
+}
+
+impl ToHome {
+    pub(super) fn read(frame: &[u8]) -> Result<ToHome, Malformed> {
+        let (kind, mut words) = open(frame)?;
+        let words = &mut words;
+        let queue = |words: &mut Words<'_>| words.u64().map(QueueId);
+        let consumer = |words: &mut Words<'_>| words.u64().map(ConsumerId);
+        let read = match kind {
+            kind::ENQUEUE => {
+                let (queue, ticket, cost) = (queue(words)?, words.u64()?, words.u64()?);
+                ToHome::Enqueue { queue, ticket, cost, chunk: read_chunk(words)? }
+            }
+            kind::SETTLE => {
+                let (queue, consumer) = (queue(words)?, consumer(words)?);
+                let fate = match words.u8()? {
+                    0 => Fate::Settled,
+                    1 => Fate::Returned,
+                    2 => Fate::Rejected,
+                    3 => Fate::PutBack,
+                    _ => return Err(Malformed("fate")),
+                };
+                ToHome::Settle { queue, consumer, fate, ranges: words.ranges()? }
+            }
+            kind::ADD_CONSUMER => {
+                let (request, queue) = (words.u64()?, queue(words)?);
+                let consumer = Consumer {
+                    id: consumer(words)?,
+                    priority: words.u64()? as i64,
+                    no_ack: words.bool()?,
+                    exclusive: words.bool()?,
+                    prefetch: words.u32()?,
+                    in_flight: 0,
+                    blocked: false,
+                };
+                let (tag, channel, arguments) = (words.text()?, words.text()?, words.table()?);
+                let registration = Box::new(Registration { consumer, tag, arguments, channel });
+                ToHome::AddConsumer { request, queue, registration }
+            }
+            kind::REMOVE_CONSUMER => ToHome::RemoveConsumer {
+                request: words.u64()?,
+                queue: queue(words)?,
+                consumer: consumer(words)?,
+            },
+            kind::GET => ToHome::Get { request: words.u64()?, queue: queue(words)?, no_ack: words.bool()? },
+            kind::ASK => {
+                let (request, queue) = (words.u64()?, queue(words)?);
+                let question = match words.u8()? {
+                    0 => Question::Purge,
+                    1 => Question::Fence,
+                    2 => Question::CommitFence,
+                    flags @ 4..=7 => {
+                        Question::PrepareDelete { if_unused: flags & 1 != 0, if_empty: flags & 2 != 0 }
+                    }
+                    _ => return Err(Malformed("question")),
+                };
+                ToHome::Ask { request, queue, question }
+            }
+            kind::CREDIT => ToHome::Credit { consumer: consumer(words)?, bytes: words.u64()? },
+            kind::REPLY => ToHome::Reply { chunk: read_chunk(words)? },
+            _ => return Err(Malformed("kind of a frame to a home")),
+        };
+        words.end().map(|()| read)
+    }
+}
+
+impl FromHome {
+    pub(super) fn read(frame: &[u8]) -> Result<FromHome, Malformed> {
+        let (kind, mut words) = open(frame)?;
+        let words = &mut words;
+        let read = match kind {
+            kind::DELIVER => {
+                let (queue, consumer) = (QueueId(words.u64()?), ConsumerId(words.u64()?));
+                FromHome::Deliver { queue, consumer, handed: read_handed(words)? }
+            }
+            kind::GOT => {
+                let (request, remaining) = (words.u64()?, words.u64()?);
+                let handed = if words.0.is_empty() { None } else { Some(read_handed(words)?) };
+                FromHome::Got { request, remaining, handed }
+            }
+            kind::CANCELLED => {
+                FromHome::Cancelled { queue: QueueId(words.u64()?), consumer: ConsumerId(words.u64()?) }
+            }
+            kind::CONFIRMED => {
+                let ranges = words.rows(16, |words| {
+                    let range = (words.u64()?, words.u64()?);
+                    if range.0 <= range.1 { Ok(range) } else { Err(Malformed("range")) }
+                })?;
+                FromHome::Confirmed { ranges, refused: words.rows(8, Words::u64)? }
+            }
+            kind::ANSWER => FromHome::Answer { request: words.u64()?, answer: Answer::read(words)? },
+            kind::ROOM => FromHome::Room { queue: QueueId(words.u64()?), bytes: words.u64()? },
+            _ => return Err(Malformed("kind of a frame from a home")),
+        };
+        words.end().map(|()| read)
+    }
+}
