@@ -34,7 +34,7 @@ def three_nodes_and_haproxy_start():
     stand_in_for_haproxy()
     at_the_end(*compose_command(), "down", "-v", "-t", "10")
     began = time.monotonic()
-    compose("up", "-d", "--no-build")
+    compose("up", "-d")
     IDS.update({name: compose("ps", "-q", name) for name in (*NODES, "haproxy")})
     for name in NODES:
         wait_for(lambda name=name: health(IDS[name]) == "healthy", HEALTHY_MAX_SECONDS)
