@@ -23,8 +23,10 @@ def channel(address, port):
         opened.confirm_delivery()
         yield opened
     finally:
-        if connection.is_open:
-            connection.close()
+        # The node may be gone by now, without the client having noticed.
+        with contextlib.suppress(pika.exceptions.AMQPError):
+            if connection.is_open:
+                connection.close()
 
 
 def publish(opened, queue, bodies):

@@ -116,10 +116,24 @@ def a_killed_node_keeps_what_it_confirmed():
     wait_for(lambda: health(NODE) == "healthy", 20)
 
 
+def why_not_ready():
+    """What load balancers are told instead of "ok"; nothing while the node is ready."""
+    try:
+        docker("exec", NODE, "leveretctl", "-q", "check_ready_to_serve_clients")
+    except Failed as refused:
+        return str(refused)
+    return ""
+
+
 @check
-def a_node_stops_in_order():
+def a_stopping_node_says_so_and_stops_in_order():
     began = time.monotonic()
-    docker("stop", "-t", "20", NODE)
+    # A client that does not answer keeps the node waiting for a moment.
+    with client.channel(ADDRESS, PORTS["amqp"]):
+        docker("kill", "-s", "TERM", NODE)
+        told = wait_for(why_not_ready, 5)
+        same("the node is stopping" in told, True, told)
+        docker("wait", NODE, seconds=20)
     state = json.loads(docker("inspect", "--format", "{{json .State}}", NODE))
     same(state["ExitCode"], 0, "exit code")
     if time.monotonic() - began > 10:

@@ -1,6 +1,9 @@
 """Three nodes and HAProxy, as compose.yml and compose.haproxy.yml start them; each node for itself."""
+import csv
+import io
 import subprocess
 import time
+import urllib.request
 
 from checks import check, same, wait_for
 from testing import client
@@ -10,7 +13,7 @@ from testing.workplace import ADDRESS, at_the_end, compose, compose_command, doc
 NODES = ("node1", "node2", "node3")
 AMQP = {"node1": 5672, "node2": 5673, "node3": 5674}
 HTTP = {"node1": 15672, "node2": 15673, "node3": 15674}
-PROXY_AMQP, PROXY_HTTP = 5670, 15670
+PROXY_AMQP, PROXY_HTTP, PROXY_STATS = 5670, 15670, 8404
 HEALTHY_MAX_SECONDS = 60
 # HAProxy asks every two seconds and believes the third bad answer.
 PROXY_MAX_SECONDS = 20
@@ -23,6 +26,14 @@ def proxied_nodes():
         return {client.api(ADDRESS, PROXY_HTTP, "overview")["node"] for _ in range(6)}
     except OSError:
         return set()
+
+
+def offered():
+    """The nodes to which HAProxy sends AMQP clients, by its own page."""
+    with urllib.request.urlopen(f"http://{ADDRESS}:{PROXY_STATS}/;csv", timeout=5) as page:
+        rows = list(csv.DictReader(io.TextIOWrapper(page, encoding="utf-8")))
+    servers = [row for row in rows if row["# pxname"] == "amqp" and row["svname"] in NODES]
+    return {row["svname"] for row in servers if row["status"].startswith("UP")}
 
 
 def named(*names):
@@ -67,6 +78,7 @@ def each_node_takes_clients():
 
 @check
 def haproxy_gives_each_node_its_turn():
+    wait_for(lambda: offered() == set(NODES), PROXY_MAX_SECONDS)
     wait_for(lambda: proxied_nodes() == named(*NODES), PROXY_MAX_SECONDS)
     for _ in NODES:
         with client.channel(ADDRESS, PROXY_AMQP) as opened:
@@ -76,6 +88,7 @@ def haproxy_gives_each_node_its_turn():
 @check
 def a_killed_node_gets_no_clients():
     docker("kill", IDS["node2"])
+    wait_for(lambda: offered() == {"node1", "node3"}, PROXY_MAX_SECONDS)
     wait_for(lambda: proxied_nodes() == named("node1", "node3"), PROXY_MAX_SECONDS)
     for number in range(6):
         with client.channel(ADDRESS, PROXY_AMQP) as opened:
