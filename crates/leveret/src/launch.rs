@@ -9,6 +9,7 @@ use engine::{Broker, BrokerConfig, alarm};
 use management::Management;
 use server::tls::{ClientCertificates, server_config};
 use server::{Authenticator, Server, ServerConfig};
+use std::io::IsTerminal as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
@@ -60,7 +61,7 @@ async fn serve(
     let addresses = describe(&listeners);
     let mut prepared = prepare_cluster(&config, &listeners)?;
     let broker = open_broker(&config, prepared.as_mut())?;
-    let (shutdown, _) = watch::channel(false);
+    let (shutdown, stopping) = watch::channel(false);
     let server = Server::start(broker.clone(), server_settings(&config, &broker, shutdown), config.threads)
         .map_err(|error| format!("serving threads cannot be started: {error}"))?;
     tokio::spawn(broker.clone().run_timer());
@@ -70,7 +71,7 @@ async fn serve(
     tokio::spawn(broker.clone().run_housekeeping());
     let management = match listeners.http {
         Some(listener) => Some(
-            Management::start(broker.clone(), listener, management_settings(&config, &addresses))
+            Management::start(broker.clone(), listener, management_settings(&config, &addresses, stopping))
                 .map_err(|error| format!("the HTTP API cannot be started: {error}"))?,
         ),
         None => None,
@@ -240,8 +241,13 @@ fn start_log(config: &Config) -> Result<(), String> {
     let filter = EnvFilter::try_new(format!("{}{quiet}", config.log_level)).map_err(|error| {
         format!("log-level is '{}': {error}; use error, warn, info, debug or trace", config.log_level)
     })?;
-    let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr);
+    // Colours are for people: what collects the log of a container or a service shows them as garbage.
+    let has_colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(has_colours)
+        .with_writer(std::io::stderr);
     if config.log_json {
         log.json().init()
     } else {
@@ -300,12 +306,20 @@ fn describe(listeners: &Listeners) -> Vec<String> {
     all
 }
 
-fn management_settings(config: &Config, addresses: &[String]) -> management::ManagementConfig {
+fn management_settings(
+    config: &Config,
+    addresses: &[String],
+    stopping: watch::Receiver<bool>,
+) -> management::ManagementConfig {
     management::ManagementConfig {
         version: COMPATIBLE_VERSION.to_owned(),
         product_version: env!("CARGO_PKG_VERSION").to_owned(),
         loopback_users: config.loopback_users.clone(),
         listeners: addresses.to_vec(),
         data_dir: Some(config.data_dir.clone()),
+        in_service: Arc::new(move || match *stopping.borrow() {
+            false => Ok(()),
+            true => Err("the node is stopping".to_owned()),
+        }),
     }
 }

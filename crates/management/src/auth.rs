@@ -88,8 +88,9 @@ impl Caller {
         let header = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let (scheme, rest) =
             header.and_then(|text| text.split_once(' ')).ok_or_else(Failure::login_needed)?;
+        let peer = parts.extensions.get::<ConnectInfo<Peer>>().map(|info| info.0);
         if scheme.eq_ignore_ascii_case("bearer") {
-            return Caller::operator(api, rest.trim()).ok_or_else(Failure::login_failed);
+            return Caller::operator(api, peer, rest.trim());
         }
         if !scheme.eq_ignore_ascii_case("basic") {
             return Err(Failure::login_needed());
@@ -99,7 +100,6 @@ impl Caller {
             tracing::warn!(user = name, "HTTP access denied: invalid credentials");
             Failure::login_failed()
         })?;
-        let peer = parts.extensions.get::<ConnectInfo<Peer>>().map(|info| info.0.0.ip().to_canonical());
         let is_bound = api.config.loopback_users.contains(&name);
         if is_bound && !peer.is_some_and(|peer| peer.is_loopback()) {
             tracing::warn!(user = name, "HTTP access denied: user can only log in via localhost");
@@ -108,9 +108,17 @@ impl Caller {
         Ok(Caller { api: api.clone(), user, is_operator: false })
     }
 
-    fn operator(api: &Arc<Api>, secret: &str) -> Option<Caller> {
-        if !token::is_same(api.secret.as_deref()?, secret) {
-            return None;
+    /// Who has read the token file. It is only taken from this machine, where the file is: a copy of it
+    /// that got out with a backup or a volume opens nothing.
+    fn operator(api: &Arc<Api>, peer: Option<Peer>, given: &str) -> Result<Caller, Failure> {
+        if !api.secret.as_deref().is_some_and(|secret| token::is_same(secret, given)) {
+            return Err(Failure::login_failed());
+        }
+        if !peer.is_some_and(|peer| peer.is_on_this_machine()) {
+            tracing::warn!("HTTP access denied: the operator's token came from another machine");
+            return Err(Failure::not_authorised(
+                "The operator's token is only taken from the node's own machine",
+            ));
         }
         let user = User {
             name: UserName::from(OPERATOR),
@@ -118,7 +126,7 @@ impl Caller {
             tags: vec!["administrator".to_owned()],
             limits: UserLimits::default(),
         };
-        Some(Caller { api: api.clone(), user: Arc::new(user), is_operator: true })
+        Ok(Caller { api: api.clone(), user: Arc::new(user), is_operator: true })
     }
 
     /// The caller as who imports definitions: no vhost's permissions are asked.

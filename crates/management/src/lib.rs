@@ -38,7 +38,13 @@ pub struct ManagementConfig {
     pub listeners: Vec<String>,
     /// Where the operator's token is put; None for no access without a password.
     pub data_dir: Option<PathBuf>,
+    /// Whether clients should come to this node now.
+    pub in_service: InService,
 }
+
+/// Asked at each readiness check; the error says why a load balancer should send clients elsewhere, such
+/// as `the node is stopping`. It must not block.
+pub type InService = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 /// A running API.
 pub struct Management {

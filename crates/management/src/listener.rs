@@ -6,7 +6,7 @@
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -21,13 +21,36 @@ const IDLE_MAX: Duration = Duration::from_secs(300);
 /// How long accepting rests after a failure such as running out of descriptors.
 const FAILURE_PAUSE: Duration = Duration::from_millis(100);
 
-/// Who is at the other end.
+/// Who is at the other end, and where it came in.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
+pub(crate) struct Peer {
+    remote: IpAddr,
+    /// None when the socket no longer knows: then nobody is taken to be on this machine.
+    local: Option<IpAddr>,
+}
+
+impl Peer {
+    /// IPv4 addresses stay what they are when they come over an IPv6 socket.
+    fn new(remote: IpAddr, local: Option<IpAddr>) -> Peer {
+        Peer { remote: remote.to_canonical(), local: local.map(|ip| ip.to_canonical()) }
+    }
+
+    /// Whether it came over the loopback.
+    pub(crate) fn is_loopback(&self) -> bool {
+        self.remote.is_loopback()
+    }
+
+    /// Whether it is on this machine: over the loopback, or from the very address it connected to, which
+    /// is what the system chooses when the API listens on another address of the machine only.
+    pub(crate) fn is_on_this_machine(&self) -> bool {
+        self.is_loopback() || self.local == Some(self.remote)
+    }
+}
 
 impl Connected<IncomingStream<'_, Limited>> for Peer {
     fn connect_info(stream: IncomingStream<'_, Limited>) -> Peer {
-        Peer(*stream.remote_addr())
+        let local = stream.io().stream.local_addr().ok();
+        Peer::new(stream.remote_addr().ip(), local.map(|address| address.ip()))
     }
 }
 
@@ -120,5 +143,31 @@ impl AsyncWrite for Timed {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_this_machine() {
+        let table = [
+            ("127.0.0.1", Some("127.0.0.1"), true, true),
+            ("127.0.0.2", Some("127.0.0.1"), true, true),
+            ("::1", Some("::1"), true, true),
+            ("::ffff:127.0.0.1", Some("::ffff:127.0.0.1"), true, true),
+            ("10.0.0.5", Some("10.0.0.5"), false, true),
+            ("::ffff:10.0.0.5", Some("10.0.0.5"), false, true),
+            ("10.0.0.6", Some("10.0.0.5"), false, false),
+            ("::ffff:172.18.0.1", Some("::ffff:172.18.0.2"), false, false),
+            ("10.0.0.5", None, false, false),
+            ("2001:db8::1", Some("::1"), false, false),
+        ];
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        for (remote, local, over_loopback, here) in table {
+            let peer = Peer::new(ip(remote), local.map(ip));
+            assert_eq!((peer.is_loopback(), peer.is_on_this_machine()), (over_loopback, here), "{peer:?}");
+        }
     }
 }

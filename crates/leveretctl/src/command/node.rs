@@ -29,6 +29,16 @@ pub(crate) enum Node {
     AwaitStartup,
     /// Succeeds when the node runs
     CheckRunning,
+    /// Tells whether the node runs
+    IsRunning,
+    /// Tells whether the node is still starting
+    IsBooting,
+    /// Succeeds when load balancers may send clients to the node
+    CheckReadyToServeClients,
+    /// Succeeds when the cluster's queues get along without the node
+    CheckIfNodeIsQuorumCritical,
+    /// Succeeds when mirrored queues get along without the node
+    CheckIfNodeIsMirrorSyncCritical,
     /// Succeeds when no alarm is on
     #[command(alias = "check_local_alarms")]
     CheckAlarms,
@@ -74,6 +84,25 @@ pub(crate) fn run(context: &Context, node: Node) -> Result<(), Failure> {
             context.say(&format!("RabbitMQ on node {name} is fully booted and running"));
             Ok(())
         }
+        Node::IsRunning => {
+            let name = node_name(context)?;
+            context.say(&format!("Checking if RabbitMQ is running on node {name} ..."));
+            write(&format!("RabbitMQ on node {name} is fully booted and running\n"));
+            Ok(())
+        }
+        Node::IsBooting => {
+            // A node that answers has started; one that is starting does not answer yet.
+            let name = node_name(context)?;
+            write(&format!("RabbitMQ on node {name} is fully booted (check with is_running)\n"));
+            Ok(())
+        }
+        Node::CheckReadyToServeClients => {
+            check(context, "ready-to-serve-clients")?;
+            context.say("The node is ready to serve clients");
+            Ok(())
+        }
+        Node::CheckIfNodeIsQuorumCritical => check(context, "node-is-quorum-critical"),
+        Node::CheckIfNodeIsMirrorSyncCritical => check(context, "node-is-mirror-sync-critical"),
         Node::CheckAlarms => {
             let name = node_name(context)?;
             context.say(&format!("Asking node {name} to report any local resource alarms ..."));

@@ -1,6 +1,7 @@
 //! The node's state, checks, ways to log in, and wrong command lines.
 
 use crate::server::{Server, data_dir, run};
+use std::sync::atomic::Ordering;
 
 #[test]
 fn a_running_node_passes_its_checks() {
@@ -13,6 +14,9 @@ fn a_running_node_passes_its_checks() {
         "-q check_local_alarms",
         "-q check_port_connectivity",
         "-q check_virtual_hosts",
+        "-q check_ready_to_serve_clients",
+        "-q check_if_node_is_quorum_critical",
+        "-q check_if_node_is_mirror_sync_critical",
         "-q check_protocol_listener http",
         "-q await_startup",
         "-n rabbit@host -q ping",
@@ -37,6 +41,40 @@ fn a_running_node_passes_its_checks() {
     server.broker.alarms().set_memory(u64::MAX);
     assert_eq!(server.ctl("check_alarms").code, 69);
     assert_eq!(server.out("-s alarms"), "leveret@test\tmemory\n");
+}
+
+#[test]
+fn a_stopping_node_runs_but_is_not_ready() {
+    let server = Server::start();
+    let running = "RabbitMQ on node leveret@test is fully booted and running\n";
+    assert_eq!(server.out("-q is_running"), running);
+    server.stopping.store(true, Ordering::Relaxed);
+    assert_eq!(server.out("-q is_running"), running);
+    assert_eq!(server.out("-q check_running"), "");
+    let refused = server.ctl("check_ready_to_serve_clients");
+    assert_eq!((refused.code, refused.err.as_str()), (69, "Error:\nthe node is stopping\n"));
+}
+
+#[test]
+fn a_token_that_is_not_this_nodes_is_refused() {
+    let server = Server::start();
+    let path = server.data_dir.join(".ctl-token");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (address, secret) = text.trim_end().split_once('\n').unwrap();
+    let table = [
+        (format!("{address}\n{}\n", "0".repeat(secret.len())), 65, "Login failed"),
+        (format!("{address}\n"), 69, "is not a token file"),
+        (String::new(), 69, "is not a token file"),
+    ];
+    for (content, code, reason) in table {
+        std::fs::write(&path, &content).unwrap();
+        let outcome = server.ctl("check_running");
+        assert_eq!(outcome.code, code, "{content:?}: {}", outcome.err);
+        assert!(outcome.err.contains(reason), "{content:?}: {}", outcome.err);
+    }
+    // With a password the file is not needed.
+    let url = format!("http://guest:guest@{address}");
+    assert_eq!(server.words(&["--url", &url, "check_running"]).code, 0);
 }
 
 #[test]

@@ -9,11 +9,13 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{self, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub struct Server {
     pub broker: Arc<Broker>,
     pub data_dir: PathBuf,
+    /// Set for a node that says it is not in service.
+    pub stopping: Arc<AtomicBool>,
     pub address: String,
     runtime: Option<tokio::runtime::Runtime>,
     management: Option<Management>,
@@ -103,15 +105,24 @@ impl Server {
         runtime.spawn(broker.clone().run_handed_over());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
+        let stopping = Arc::new(AtomicBool::new(false));
         let settings = ManagementConfig {
             version: "3.13.7".to_owned(),
             product_version: "0.0.0".to_owned(),
             loopback_users: vec!["guest".to_owned()],
-            listeners: vec![format!("HTTP {address}")],
+            // There is no AMQP server; what the checks want to know is whether something listens.
+            listeners: vec![format!("AMQP {address}"), format!("HTTP {address}")],
             data_dir: Some(data_dir.clone()),
+            in_service: Arc::new({
+                let stopping = stopping.clone();
+                move || match stopping.load(Ordering::Relaxed) {
+                    false => Ok(()),
+                    true => Err("the node is stopping".to_owned()),
+                }
+            }),
         };
         let management = Management::start(broker.clone(), listener, settings).unwrap();
-        Server { broker, data_dir, address, runtime: Some(runtime), management: Some(management) }
+        Server { broker, data_dir, stopping, address, runtime: Some(runtime), management: Some(management) }
     }
 
     /// Runs a command whose words have no spaces in them.

@@ -1,10 +1,13 @@
 //! Health checks: 200 with `{"status":"ok"}`, or 503 with the reason.
+//!
+//! Invariant: the two checks that load balancers ask, `is-in-service` and `ready-to-serve-clients`, need no
+//! login (RabbitMQ's do not either) and tell nothing but whether and why not.
 
 use crate::api::{Api, Listener};
 use crate::auth::Anyone;
 use crate::reply::{self, Answer, Failure};
 use axum::Router;
-use axum::extract::Path;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use serde_json::{Value, json};
@@ -13,8 +16,6 @@ use std::sync::Arc;
 pub(crate) fn routes() -> Router<Arc<Api>> {
     let checks = [
         "virtual-hosts",
-        "is-in-service",
-        "ready-to-serve-clients",
         "below-node-connection-limit",
         "reached-target-cluster-size",
         "metadata-store/initialized",
@@ -32,6 +33,8 @@ pub(crate) fn routes() -> Router<Arc<Api>> {
         router = router.route(&format!("/api/health/checks/{check}"), get(single_node));
     }
     router
+        .route("/api/health/checks/is-in-service", get(in_service))
+        .route("/api/health/checks/ready-to-serve-clients", get(ready))
         .route("/api/health/checks/alarms", get(alarms))
         .route("/api/health/checks/local-alarms", get(alarms))
         .route("/api/health/checks/port-listener/{port}", get(port_listener))
@@ -52,6 +55,25 @@ fn failed(body: Value) -> Answer {
 
 async fn fine(Anyone(_caller): Anyone) -> Answer {
     ok()
+}
+
+fn out_of_service(reason: &str) -> Answer {
+    failed(json!({"status": "failed", "reason": reason}))
+}
+
+async fn in_service(State(api): State<Arc<Api>>) -> Answer {
+    match (api.config.in_service)() {
+        Ok(()) => ok(),
+        Err(why) => out_of_service(&why),
+    }
+}
+
+/// In service, and there is a port for AMQP clients.
+async fn ready(State(api): State<Arc<Api>>) -> Answer {
+    if !api.listeners.iter().any(|listener| ["amqp", "amqp/ssl"].contains(&listener.protocol.as_str())) {
+        return out_of_service("no active listeners for AMQP/AMQPS");
+    }
+    in_service(State(api)).await
 }
 
 async fn single_node(Anyone(_caller): Anyone) -> Answer {

@@ -1,7 +1,7 @@
 //! The paths of the API, one resource per file.
 //!
-//! Invariant: every path but the welcome page asks for a login first; what no resource knows is RabbitMQ's
-//! 404.
+//! Invariant: every path but the welcome page and the two readiness checks asks for a login first; what no
+//! resource knows is RabbitMQ's 404.
 
 mod bindings;
 mod channels;

@@ -32,6 +32,11 @@ fn the_token_in_the_data_directory_opens_everything() {
     assert_eq!(me.body, json!({"name": "leveretctl", "tags": ["administrator"]}));
     let declared = server.send(&login, "PUT", "/api/queues/%2F/q", "");
     assert_eq!(declared.status, 201, "{:?}", declared.body);
+    let zeros = "0".repeat(secret.len());
+    for wrong in ["", &secret[1..], &format!("{secret}0"), &zeros] {
+        let refused = server.send(&format!("Bearer {wrong}"), "GET", "/api/whoami", "");
+        assert_eq!(refused.status, 401, "{wrong}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::server::Server;
 use serde_json::{Value, json};
+use std::sync::atomic::Ordering;
 
 #[test]
 fn a_healthy_node_says_so() {
@@ -43,6 +44,30 @@ fn what_is_not_there_is_told() {
         ("/api/healthchecks/node/other", 404),
     ] {
         server.expect(status, "GET", path, Value::Null);
+    }
+}
+
+#[test]
+fn load_balancers_ask_without_a_login() {
+    let server = Server::start();
+    let ask = |check: &str| {
+        server
+            .raw(&format!("GET /api/health/checks/{check} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"))
+    };
+    let open = ["is-in-service", "ready-to-serve-clients"];
+    for check in open {
+        let answer = ask(check);
+        assert_eq!((answer.status, answer.body), (200, json!({"status": "ok"})), "{check}");
+    }
+    server.stopping.store(true, Ordering::Relaxed);
+    for check in open {
+        let answer = ask(check);
+        let body = json!({"status": "failed", "reason": "the node is stopping"});
+        assert_eq!((answer.status, answer.body), (503, body), "{check}");
+    }
+    // Others tell about the node and want to know who asks.
+    for check in ["alarms", "virtual-hosts", "port-listener/5672"] {
+        assert_eq!(ask(check).status, 401, "{check}");
     }
 }
 

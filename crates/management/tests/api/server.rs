@@ -9,13 +9,15 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 pub struct Server {
     pub broker: Arc<Broker>,
     pub address: SocketAddr,
     pub data_dir: PathBuf,
+    /// Set for a node that says it is not in service.
+    pub stopping: Arc<AtomicBool>,
     runtime: Option<tokio::runtime::Runtime>,
     management: Option<Management>,
 }
@@ -79,15 +81,23 @@ impl Server {
         runtime.spawn(broker.clone().run_handed_over());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
+        let stopping = Arc::new(AtomicBool::new(false));
         let settings = ManagementConfig {
             version: "3.13.7".to_owned(),
             product_version: "0.0.0".to_owned(),
             loopback_users: vec!["guest".to_owned()],
             listeners: vec!["AMQP 127.0.0.1:5672".to_owned(), format!("HTTP {address}")],
             data_dir: Some(data_dir.clone()),
+            in_service: Arc::new({
+                let stopping = stopping.clone();
+                move || match stopping.load(Ordering::Relaxed) {
+                    false => Ok(()),
+                    true => Err("the node is stopping".to_owned()),
+                }
+            }),
         };
         let management = Management::start(broker.clone(), listener, settings).unwrap();
-        Server { broker, address, data_dir, runtime: Some(runtime), management: Some(management) }
+        Server { broker, address, data_dir, stopping, runtime: Some(runtime), management: Some(management) }
     }
 
     /// Sends bytes as they are.
