@@ -55,6 +55,10 @@ impl Cluster {
         Cluster::of(3, Making::default()).await
     }
 
+    pub async fn of_five() -> Cluster {
+        Cluster::of(5, Making::default()).await
+    }
+
     /// Waits until all nodes agree on a leader, hold leases, and the voters are as they should be.
     pub async fn settled(&self) {
         let count = self.nodes.len();

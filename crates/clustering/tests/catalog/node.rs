@@ -87,6 +87,11 @@ impl Plain {
         self.opened.notify_all();
     }
 
+    /// Changes it without the cluster, as a node alone does.
+    pub fn apply_here(&self, command: Command) {
+        self.catalog.lock().unwrap().apply(command, &mut Vec::new()).unwrap();
+    }
+
     pub fn has_queue(&self, name: &str) -> bool {
         self.catalog().vhost("/").is_some_and(|vhost| vhost.queue(name).is_some())
     }
@@ -142,6 +147,12 @@ impl Replay for Reader<'_> {
     fn entry(&mut self, entry: ReplayedEntry<'_>) -> Result<(), String> {
         self.0.replay(entry.kind, entry.head, entry.sequence)
     }
+}
+
+/// Reads what a node's directory has.
+pub fn read(dir: &Path, member: &mut Member) {
+    let config = WalConfig::new(dir.join("wal"));
+    Wal::open(Arc::new(RealDisk), config, &mut Reader(member)).unwrap();
 }
 
 /// What a node is made of.
