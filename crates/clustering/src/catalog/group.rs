@@ -5,8 +5,8 @@
 //! never looks like the death of a node.
 
 use super::desk::Desk;
-use super::lease::{Acks, BootClock, Book, Clock, Holder};
 use super::leader::Batcher;
+use super::lease::{Acks, Book, BootClock, Clock, Holder};
 use super::log::LogStore;
 use super::machine::{CatalogTarget, Machine};
 use super::member::{Beginning, Member};
@@ -28,11 +28,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, watch};
+use types::NodeId;
 use types::limits::{
     CATALOG_ELECTION_MAX_MS, CATALOG_ELECTION_MIN_MS, CATALOG_HEARTBEAT_MS, CATALOG_LOG_ENTRIES,
     CATALOG_LOG_KEPT_ENTRIES, CATALOG_PROPOSALS_MAX, CATALOG_SNAPSHOT_PIECE_BYTES, CATALOG_SNAPSHOT_PIECE_MS,
 };
-use types::NodeId;
 
 /// How a node is called in messages for people.
 pub type NameOf = Arc<dyn Fn(NodeId) -> String + Send + Sync>;
@@ -293,7 +293,8 @@ fn spawn_thread(mut stop: watch::Receiver<bool>) -> Result<(Handle, JoinHandle<(
         });
         runtime.shutdown_timeout(Duration::from_secs(1));
     };
-    let thread = std::thread::Builder::new().name("leveret-catalog".to_owned()).spawn(work).map_err(cannot)?;
+    let thread =
+        std::thread::Builder::new().name("leveret-catalog".to_owned()).spawn(work).map_err(cannot)?;
     Ok((handle, thread))
 }
 
@@ -327,9 +328,7 @@ impl Core {
         match self.running.get() {
             None => Ok(false),
             Some(running) if running.cluster == cluster => Ok(true),
-            Some(running) => {
-                Err(format!("this node is in the cluster {:032x} already", running.cluster.0))
-            }
+            Some(running) => Err(format!("this node is in the cluster {:032x} already", running.cluster.0)),
         }
     }
 
@@ -384,13 +383,8 @@ impl Core {
         let beginning = self.beginning.lock().take().unwrap_or_default();
         let me = self.config.node.0;
         let clock = self.config.clock.clone();
-        let network = Network {
-            me,
-            cluster,
-            rpc: self.rpc.clone(),
-            acks: self.acks.clone(),
-            clock: clock.clone(),
-        };
+        let network =
+            Network { me, cluster, rpc: self.rpc.clone(), acks: self.acks.clone(), clock: clock.clone() };
         let machine = Machine::new(
             beginning,
             self.target.clone(),

@@ -165,12 +165,7 @@ impl Book {
 
     /// Until when at the latest the first of `nodes` may be serving clients without having applied the
     /// entry at `index`; None when none of them may now.
-    pub(crate) fn blocked_until(
-        &self,
-        nodes: &BTreeSet<u64>,
-        index: u64,
-        now: Duration,
-    ) -> Option<Duration> {
+    pub(crate) fn blocked_until(&self, nodes: &BTreeSet<u64>, index: u64, now: Duration) -> Option<Duration> {
         let behind = |node: &&u64| self.known_applied(**node).is_none_or(|applied| applied < index);
         let leased = nodes.iter().filter(behind).map(|node| self.leased_until(*node));
         leased.filter(|until| *until > now).min()

@@ -144,7 +144,8 @@ impl Shared {
         if payload.0.len() > LIGHT_MAX_BYTES {
             return true;
         }
-        let is_heavy = |bytes: &[u8]| Command::decode(bytes).is_ok_and(|command| self.target.is_heavy(&command));
+        let is_heavy =
+            |bytes: &[u8]| Command::decode(bytes).is_ok_and(|command| self.target.is_heavy(&command));
         let groups = proposal::groups(&payload.0).unwrap_or_default();
         groups.iter().flat_map(|group| &group.proposals).any(|(_, command)| is_heavy(command))
     }

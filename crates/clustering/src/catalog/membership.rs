@@ -59,7 +59,9 @@ fn failed(error: ChangeError) -> LeaderReply {
         RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
             LeaderReply::NotLeader { leader: forward.leader_id }
         }
-        RaftError::APIError(ClientWriteError::ChangeMembershipError(ChangeMembershipError::InProgress(_))) => {
+        RaftError::APIError(ClientWriteError::ChangeMembershipError(ChangeMembershipError::InProgress(
+            _,
+        ))) => {
             // The one before is over soon.
             LeaderReply::NotLeader { leader: None }
         }
@@ -208,8 +210,7 @@ impl Core {
     pub(super) fn silent_voters(&self) -> Vec<NodeId> {
         let Some(metrics) = self.metrics() else { return Vec::new() };
         let (me, now) = (self.config.node.0, self.now());
-        let is_silent =
-            |node: &u64| self.acks.last(*node).is_none_or(|at| now.saturating_sub(at) >= SILENT);
+        let is_silent = |node: &u64| self.acks.last(*node).is_none_or(|at| now.saturating_sub(at) >= SILENT);
         let voters = voters(&metrics);
         voters.into_iter().filter(|node| *node != me && is_silent(node)).map(NodeId).collect()
     }

@@ -15,8 +15,8 @@ use openraft::error::{
 };
 use openraft::network::{Backoff, RPCOption};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse, VoteRequest,
-    VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
+    VoteRequest, VoteResponse,
 };
 use openraft::{EmptyNode, RPCTypes, RaftNetwork, RaftNetworkFactory};
 use serde::de::DeserializeOwned;
@@ -223,13 +223,16 @@ impl Peer {
         let Network { me, cluster, rpc, .. } = &self.network;
         let timeout = option.hard_ttl();
         let body = body(*cluster, request).map_err(broken)?;
-        let answer = rpc.call(NodeId(self.target), kind, body, timeout).await.map_err(|error| match error {
-            CallError::NotConnected | CallError::Closed => RPCError::Unreachable(Unreachable::new(&error)),
-            CallError::TimedOut => {
-                RPCError::Timeout(Timeout { action: what, id: *me, target: self.target, timeout })
-            }
-            CallError::Refused(_) => RPCError::Unreachable(Unreachable::new(&error)),
-        })?;
+        let answer =
+            rpc.call(NodeId(self.target), kind, body, timeout).await.map_err(|error| match error {
+                CallError::NotConnected | CallError::Closed => {
+                    RPCError::Unreachable(Unreachable::new(&error))
+                }
+                CallError::TimedOut => {
+                    RPCError::Timeout(Timeout { action: what, id: *me, target: self.target, timeout })
+                }
+                CallError::Refused(_) => RPCError::Unreachable(Unreachable::new(&error)),
+            })?;
         fields::<Result<T, RaftError<u64, E>>>(&answer)
             .map_err(broken)?
             .map_err(|error| RPCError::RemoteError(RemoteError::new(self.target, error)))
@@ -275,4 +278,3 @@ impl RaftNetwork<Types> for Peer {
         Backoff::new(std::iter::repeat(UNREACHABLE_RETRY))
     }
 }
-

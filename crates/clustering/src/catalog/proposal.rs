@@ -110,9 +110,7 @@ impl Answer {
             Ok(Outcome::Done { changed }) => Answer::Done { changed: *changed },
             Ok(Outcome::Queue { created, .. }) => Answer::Queue { created: *created },
             Ok(Outcome::Exchange { created }) => Answer::Exchange { created: *created },
-            Err(error) => {
-                Answer::Refused { code: error.code.code(), explanation: error.explanation.clone() }
-            }
+            Err(error) => Answer::Refused { code: error.code.code(), explanation: error.explanation.clone() },
         }
     }
 

@@ -28,9 +28,7 @@ impl Core {
         let running = self.running()?;
         let bytes = open_body(running.cluster, &body)?;
         match kind {
-            kind::APPEND | kind::VOTE | kind::SNAPSHOT => {
-                serve_raft(&running.raft, from, kind, bytes).await
-            }
+            kind::APPEND | kind::VOTE | kind::SNAPSHOT => serve_raft(&running.raft, from, kind, bytes).await,
             kind::PROPOSE => reply(&self.batcher.submit(body.slice_ref(bytes)).await),
             kind::LEASE => reply(&self.grant(from, fields::<LeaseRequest>(bytes)?)),
             kind::APPLIED => {

@@ -134,7 +134,9 @@ impl Core {
                 if waited(since.max(heard)) >= Duration::from_millis(CATALOG_NO_MAJORITY_MS) {
                     Some(self.no_majority())
                 } else if waited(since) >= Duration::from_millis(CATALOG_PROPOSAL_MAX_MS) {
-                    Some(AmqpError::internal_error("the cluster did not get to the change of the catalog in time"))
+                    Some(AmqpError::internal_error(
+                        "the cluster did not get to the change of the catalog in time",
+                    ))
                 } else {
                     None
                 }

@@ -69,7 +69,8 @@ impl Cluster {
                 && self.nodes.iter().all(|node| {
                     let status = node.group.status().unwrap();
                     let votes = status.members.iter().filter(|member| member.votes).count();
-                    node.leader() == leader && votes == voters && node.group.lease_held()
+                    let is_even = votes == voters && !status.changing;
+                    node.leader() == leader && is_even && node.group.lease_held()
                 })
         })
         .await;

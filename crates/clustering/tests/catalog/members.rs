@@ -75,7 +75,8 @@ async fn seven_of_eight_nodes_vote_and_nodes_go_one_after_the_other() {
         if left % 2 == 0 {
             cluster.kill(victim);
         }
-        let asker = cluster.nodes.iter().position(|node| Some(node.id) != cluster.nodes[cluster.leader()].leader());
+        let asker =
+            cluster.nodes.iter().position(|node| Some(node.id) != cluster.nodes[cluster.leader()].leader());
         cluster.nodes[asker.unwrap_or(0)].group.remove_node(NodeId(id)).await.unwrap();
         if left % 2 != 0 {
             cluster.kill(cluster.nodes.iter().position(|node| node.id == id).unwrap());
@@ -104,8 +105,7 @@ async fn a_message_of_another_cluster_is_refused() {
     body.extend_from_slice(&7u128.to_le_bytes());
     body.push(0);
     for kind in 1..=8 {
-        let refused =
-            cluster.nodes[0].group.handle(NodeId(2), kind, body.clone().into()).await.unwrap_err();
+        let refused = cluster.nodes[0].group.handle(NodeId(2), kind, body.clone().into()).await.unwrap_err();
         assert!(refused.contains("another cluster"), "{refused}");
         let refused = cluster.nodes[0].group.handle(NodeId(2), kind, vec![2; 30].into()).await.unwrap_err();
         assert!(refused.contains("format 2"), "{refused}");

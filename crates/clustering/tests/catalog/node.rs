@@ -2,9 +2,7 @@
 
 use crate::net::Net;
 use broker::catalog::{Catalog, Command, Outcome};
-use clustering::catalog::{
-    CatalogGroup, CatalogTarget, Clock, Compaction, Elections, GroupConfig, Member,
-};
+use clustering::catalog::{CatalogGroup, CatalogTarget, Clock, Compaction, Elections, GroupConfig, Member};
 use engine::catalog::CatalogStore;
 use engine::storage::{ClusterLog, LogHandle};
 use std::path::{Path, PathBuf};
@@ -165,11 +163,7 @@ pub struct Making {
 
 impl Default for Making {
     fn default() -> Making {
-        Making {
-            elections: Elections::default(),
-            compaction: Compaction::default(),
-            clock: Arc::default(),
-        }
+        Making { elections: Elections::default(), compaction: Compaction::default(), clock: Arc::default() }
     }
 }
 
