@@ -30,7 +30,7 @@ const SILENT: Duration = Duration::from_millis(1_000);
 /// Who should vote. `ready`: followers that have nearly all of the log; `me` stays if it votes.
 fn wanted_voters(voters: &BTreeSet<u64>, ready: &BTreeSet<u64>, me: u64) -> BTreeSet<u64> {
     let available = (voters.len() + ready.difference(voters).count()).min(CATALOG_VOTERS_MAX);
-    let count = if available % 2 == 0 { available.saturating_sub(1) } else { available };
+    let count = if available.is_multiple_of(2) { available.saturating_sub(1) } else { available };
     let mut wanted = voters.clone();
     for node in ready {
         if wanted.len() < count {

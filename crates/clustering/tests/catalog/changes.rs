@@ -111,3 +111,19 @@ async fn each_node_learns_once_that_it_has_caught_up() {
     }
     cluster.stop();
 }
+
+#[tokio::test]
+async fn on_slow_ways_changes_take_longer_and_leaders_stay() {
+    let cluster = Cluster::three().await;
+    let leader = cluster.leader();
+    let term = cluster.nodes[leader].group.status().unwrap().term;
+    cluster.net.set_delay(Duration::from_millis(20));
+    let start = Instant::now();
+    for number in 0..5 {
+        cluster.nodes[cluster.follower()].declare(&format!("q{number}")).await.unwrap();
+    }
+    let each = start.elapsed() / 5;
+    assert!(each >= Duration::from_millis(40) && each < Duration::from_millis(400), "a declare takes {each:?}");
+    assert_eq!(cluster.nodes[leader].group.status().unwrap().term, term);
+    cluster.stop();
+}

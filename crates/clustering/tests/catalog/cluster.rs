@@ -62,7 +62,7 @@ impl Cluster {
     /// Waits until all nodes agree on a leader, hold leases, and the voters are as they should be.
     pub async fn settled(&self) {
         let count = self.nodes.len();
-        let voters = (if count % 2 == 0 { count - 1 } else { count }).min(7);
+        let voters = (if count.is_multiple_of(2) { count - 1 } else { count }).min(7);
         until("all have one leader, leases, and the voters there should be", || {
             let leader = self.nodes[0].leader();
             leader.is_some()

@@ -154,17 +154,11 @@ pub fn read(dir: &Path, member: &mut Member) {
 }
 
 /// What a node is made of.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Making {
     pub elections: Elections,
     pub compaction: Compaction,
     pub clock: Arc<TestClock>,
-}
-
-impl Default for Making {
-    fn default() -> Making {
-        Making { elections: Elections::default(), compaction: Compaction::default(), clock: Arc::default() }
-    }
 }
 
 /// A node that runs.
@@ -212,10 +206,6 @@ impl Node {
 
     pub fn leader(&self) -> Option<u64> {
         self.group.changed().borrow().map(|leader| leader.0)
-    }
-
-    pub fn applied(&self) -> u64 {
-        self.group.status().and_then(|status| status.applied).unwrap_or(0)
     }
 
     /// Ends the node; what it wrote is in its directory.
