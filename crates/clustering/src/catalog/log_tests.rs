@@ -166,8 +166,13 @@ fn state_bytes() -> Bytes {
 /// Something that openraft asks of a log.
 #[derive(Clone, Debug)]
 enum Step {
-    Append { count: u64, each: u64 },
-    Vote { term: u64 },
+    Append {
+        count: u64,
+        each: u64,
+    },
+    Vote {
+        term: u64,
+    },
     Commit,
     /// Everything behind the committed entries goes, and the term is a new one.
     Truncate,

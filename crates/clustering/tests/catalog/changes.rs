@@ -123,7 +123,10 @@ async fn on_slow_ways_changes_take_longer_and_leaders_stay() {
         cluster.nodes[cluster.follower()].declare(&format!("q{number}")).await.unwrap();
     }
     let each = start.elapsed() / 5;
-    assert!(each >= Duration::from_millis(40) && each < Duration::from_millis(400), "a declare takes {each:?}");
+    assert!(
+        each >= Duration::from_millis(40) && each < Duration::from_millis(400),
+        "a declare takes {each:?}"
+    );
     assert_eq!(cluster.nodes[leader].group.status().unwrap().term, term);
     cluster.stop();
 }
