@@ -191,7 +191,8 @@ impl RaftStateMachine<Types> for Machine {
 
     async fn get_snapshot_builder(&mut self) -> Builder {
         let position = self.shared.position.lock().clone();
-        Builder { catalog: self.shared.target.snapshot(), position, log: self.shared.log.clone() }
+        let (log, session) = (self.shared.log.clone(), self.shared.desk.session());
+        Builder { catalog: self.shared.target.snapshot(), position, log, session }
     }
 
     async fn begin_receiving_snapshot(&mut self) -> Result<Box<Cursor<Vec<u8>>>, StorageError> {
@@ -233,12 +234,15 @@ pub(crate) struct Builder {
     catalog: Catalog,
     position: Position,
     log: LogStore,
+    /// Whose snapshot it is: pieces of two nodes' are never put together.
+    session: u64,
 }
 
 impl RaftSnapshotBuilder<Types> for Builder {
     async fn build_snapshot(&mut self) -> Result<Snapshot<Types>, StorageError> {
         let Position { sessions, applied, membership } = self.position.clone();
-        let snapshot_id = applied.map_or_else(|| "none".to_owned(), |id| id.to_string());
+        let at = applied.map_or_else(|| "none".to_owned(), |id| id.to_string());
+        let snapshot_id = format!("{at} of {:016x}", self.session);
         let meta = Meta { last_log_id: applied, last_membership: membership, snapshot_id };
         let state = State { sessions, catalog: self.catalog.clone() };
         let encoded = tokio::task::spawn_blocking(move || state.encode()).await.map_err(stopped)?;

@@ -34,8 +34,7 @@ impl Node {
         static BOOT: AtomicU64 = AtomicU64::new(1 << 20);
         let mut member = Member::new(NodeId(id));
         let storage = StorageConfig::new(dir.to_path_buf());
-        let broker =
-            Broker::open_member(config(), &storage, || Ok(first_catalog()), &mut member).unwrap();
+        let broker = Broker::open_member(config(), &storage, || Ok(first_catalog()), &mut member).unwrap();
         let boot = BOOT.fetch_add(1, Ordering::Relaxed);
         let config = GroupConfig::new(NodeId(id), boot);
         let group = CatalogGroup::start_on(config, member, &broker, net.from(id)).await.unwrap();

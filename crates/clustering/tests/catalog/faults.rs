@@ -80,6 +80,41 @@ async fn a_minority_says_so_within_three_seconds_and_the_others_go_on() {
 }
 
 #[tokio::test]
+async fn a_follower_alone_says_whom_it_waits_for() {
+    let cluster = Cluster::three().await;
+    let away = cluster.follower();
+    let node = &cluster.nodes[away];
+    let rest: Vec<u64> = cluster.nodes.iter().map(|node| node.id).filter(|id| *id != node.id).collect();
+    cluster.net.split(&[node.id], &rest);
+    let start = Instant::now();
+    let error = node.declare("q").await.unwrap_err();
+    assert!(start.elapsed() < Duration::from_millis(3_800), "{:?}", start.elapsed());
+    assert!(rest.iter().all(|id| error.explanation.contains(&format!("rabbit@n{id}"))), "{error}");
+    cluster.stop();
+}
+
+#[tokio::test]
+async fn what_is_lost_one_way_does_not_stop_the_others() {
+    for leader_is_deaf in [false, true] {
+        let cluster = Cluster::three().await;
+        let (leader, odd) = (cluster.leader(), cluster.follower());
+        let other = 3 - leader - odd;
+        let (one, two) = (cluster.nodes[leader].id, cluster.nodes[odd].id);
+        let (from, to) = if leader_is_deaf { (two, one) } else { (one, two) };
+        cluster.net.lose(from, to);
+        for number in 0..3 {
+            cluster.nodes[other].declare(&format!("q{number}")).await.unwrap();
+        }
+        assert!(cluster.nodes[other].group.lease_held());
+        cluster.net.heal();
+        cluster.settled().await;
+        cluster.same().await;
+        cluster.nodes[odd].declare("after").await.unwrap();
+        cluster.stop();
+    }
+}
+
+#[tokio::test]
 async fn changes_begun_in_a_short_partition_end_well() {
     let cluster = Cluster::three().await;
     let away = cluster.follower();
