@@ -12,7 +12,8 @@ use server::{Authenticator, Server, ServerConfig};
 use std::io::IsTerminal as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -62,6 +63,8 @@ async fn serve(
     let mut prepared = prepare_cluster(&config, &listeners)?;
     let broker = open_broker(&config, prepared.as_mut())?;
     let (shutdown, stopping) = watch::channel(false);
+    let is_accepting = Arc::new(AtomicBool::new(false));
+    let service = Service { stopping, is_accepting: is_accepting.clone(), broker: Arc::downgrade(&broker) };
     let server = Server::start(broker.clone(), server_settings(&config, &broker, shutdown), config.threads)
         .map_err(|error| format!("serving threads cannot be started: {error}"))?;
     tokio::spawn(broker.clone().run_timer());
@@ -71,7 +74,7 @@ async fn serve(
     tokio::spawn(broker.clone().run_housekeeping());
     let management = match listeners.http {
         Some(listener) => Some(
-            Management::start(broker.clone(), listener, management_settings(&config, &addresses, stopping))
+            Management::start(broker.clone(), listener, management_settings(&config, &addresses, service))
                 .map_err(|error| format!("the HTTP API cannot be started: {error}"))?,
         ),
         None => None,
@@ -94,6 +97,7 @@ async fn serve(
     if let (Some(listener), Some(tls)) = (listeners.amqps, tls) {
         server.accept(listener, Some(tls)).map_err(cannot_accept)?;
     }
+    is_accepting.store(true, Ordering::Release);
     tracing::info!(
         "Leveret {} started: node {}, {}, data in {}",
         env!("CARGO_PKG_VERSION"),
@@ -306,10 +310,17 @@ fn describe(listeners: &Listeners) -> Vec<String> {
     all
 }
 
+/// Whether the node serves clients.
+struct Service {
+    stopping: watch::Receiver<bool>,
+    is_accepting: Arc<AtomicBool>,
+    broker: Weak<Broker>,
+}
+
 fn management_settings(
     config: &Config,
     addresses: &[String],
-    stopping: watch::Receiver<bool>,
+    service: Service,
 ) -> management::ManagementConfig {
     management::ManagementConfig {
         version: COMPATIBLE_VERSION.to_owned(),
@@ -317,9 +328,15 @@ fn management_settings(
         loopback_users: config.loopback_users.clone(),
         listeners: addresses.to_vec(),
         data_dir: Some(config.data_dir.clone()),
-        in_service: Arc::new(move || match *stopping.borrow() {
-            false => Ok(()),
-            true => Err("the node is stopping".to_owned()),
+        in_service: Arc::new(move || {
+            if *service.stopping.borrow() {
+                return Err("the node is stopping".to_owned());
+            }
+            if let Some(why) = service.broker.upgrade().and_then(|broker| broker.cluster()?.not_ready()) {
+                return Err(why);
+            }
+            let is_accepting = service.is_accepting.load(Ordering::Acquire);
+            if is_accepting { Ok(()) } else { Err("the node is starting".to_owned()) }
         }),
     }
 }

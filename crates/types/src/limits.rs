@@ -223,6 +223,8 @@ pub const CATALOG_LOG_BYTES: usize = 8 * 1024 * 1024;
 pub const CATALOG_LOG_KEPT_ENTRIES: u64 = 1_000;
 /// Changes of the catalog that are committed, or sent to another node, at once.
 pub const CATALOG_BATCH_MAX_BYTES: usize = 1024 * 1024;
+/// Largest single change of a cluster's catalog.
+pub const CATALOG_COMMAND_MAX_BYTES: usize = 8 * 1024 * 1024;
 /// Changes in such a batch.
 pub const CATALOG_BATCH_COUNT_MAX: usize = 1_024;
 /// Batches on their way at the same time.

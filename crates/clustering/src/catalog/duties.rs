@@ -143,12 +143,14 @@ impl Core {
         let Some(raft) = self.raft() else { return };
         let mut changes = raft.metrics();
         loop {
-            let metrics = changes.borrow_and_update().clone();
-            let leader = metrics.current_leader.map(NodeId);
-            if metrics.state == ServerState::Leader {
-                self.book.lead(metrics.current_term, self.now());
-            }
-            if let Err(error) = metrics.running_state
+            let (leader, failure) = {
+                let metrics = changes.borrow_and_update();
+                if metrics.state == ServerState::Leader {
+                    self.book.lead(metrics.current_term, self.now());
+                }
+                (metrics.current_leader.map(NodeId), metrics.running_state.clone().err())
+            };
+            if let Some(error) = failure
                 && !*self.stop.borrow()
             {
                 tracing::error!(%error, "the cluster's catalog cannot go on on this node");

@@ -283,7 +283,7 @@ fn spawn_thread(mut stop: watch::Receiver<bool>) -> Result<(Handle, JoinHandle<(
     let cannot = |error: std::io::Error| format!("the catalog's thread cannot be started: {error}");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
-        .thread_name("leveret-catalog-work")
+        .thread_name("leveret-cat-bg")
         .build()
         .map_err(cannot)?;
     let handle = runtime.handle().clone();

@@ -175,25 +175,41 @@ impl Book {
 /// When the other nodes last took this one for the leader: the time of sending what they agreed to.
 #[derive(Default)]
 pub(crate) struct Acks {
-    state: Mutex<(u64, HashMap<u64, Duration>)>,
+    state: Mutex<AckState>,
+}
+
+#[derive(Default)]
+struct AckState {
+    /// The term in which the nodes agreed.
+    term: u64,
+    agreed: HashMap<u64, Duration>,
+    /// When anything at all was heard of a node.
+    heard: HashMap<u64, Duration>,
 }
 
 impl Acks {
     /// A node agreed to what was sent at `sent` in `term`.
     pub(crate) fn agreed(&self, node: u64, term: u64, sent: Duration) {
         let mut state = self.state.lock();
-        if term > state.0 {
-            *state = (term, HashMap::new());
+        if term > state.term {
+            (state.term, state.agreed) = (term, HashMap::new());
         }
-        if term == state.0 {
-            let last = state.1.entry(node).or_default();
+        if term == state.term {
+            let last = state.agreed.entry(node).or_default();
             *last = (*last).max(sent);
         }
     }
 
-    /// When a node last agreed to something of this one's.
-    pub(crate) fn last(&self, node: u64) -> Option<Duration> {
-        self.state.lock().1.get(&node).copied()
+    /// A node asked or answered something.
+    pub(crate) fn heard(&self, node: u64, now: Duration) {
+        let mut state = self.state.lock();
+        let last = state.heard.entry(node).or_default();
+        *last = (*last).max(now);
+    }
+
+    /// Whether nothing was heard of a node for a time.
+    pub(crate) fn is_silent(&self, node: u64, now: Duration, time: Duration) -> bool {
+        self.state.lock().heard.get(&node).is_none_or(|at| now.saturating_sub(*at) >= time)
     }
 
     /// When this node, `me`, was last surely the leader in `term`: most nodes of each of `configs` agreed to
@@ -210,7 +226,7 @@ impl Acks {
             if *node == me {
                 return Some(now);
             }
-            (state.0 == term).then(|| state.1.get(node).copied()).flatten()
+            (state.term == term).then(|| state.agreed.get(node).copied()).flatten()
         };
         let of = |config: &BTreeSet<u64>| {
             let mut times: Vec<Option<Duration>> = config.iter().map(last).collect();
@@ -218,5 +234,120 @@ impl Acks {
             times.get(config.len() / 2).copied().flatten()
         };
         configs.iter().map(of).min().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(time: u64) -> Duration {
+        Duration::from_millis(time)
+    }
+
+    fn set(nodes: &[u64]) -> BTreeSet<u64> {
+        nodes.iter().copied().collect()
+    }
+
+    #[test]
+    fn a_lease_counts_from_the_request_and_from_what_the_leader_knew() {
+        let holder = Holder::default();
+        holder.applied(5);
+        assert!(!holder.is_held(ms(10_000)));
+        holder.granted(ms(10_000), ms(100), 5);
+        assert_eq!(holder.heard(), ms(9_900));
+        assert!(holder.is_held(ms(11_399)) && !holder.is_held(ms(11_400)));
+        // An answer to an older request does not make it shorter.
+        holder.granted(ms(9_000), ms(0), 5);
+        assert!(holder.is_held(ms(11_399)));
+        // An age beyond all time is no lease at all.
+        holder.granted(ms(1), ms(50_000), 0);
+        assert!(!holder.is_held(ms(11_400)));
+    }
+
+    #[test]
+    fn a_lease_holds_once_what_it_needs_is_applied() {
+        let holder = Holder::default();
+        holder.granted(ms(10_000), ms(0), 7);
+        holder.applied(6);
+        assert!(!holder.is_held(ms(10_001)));
+        holder.granted(ms(10_300), ms(0), 9);
+        holder.applied(7);
+        assert!(holder.is_held(ms(11_499)) && !holder.is_held(ms(11_500)));
+        holder.applied(9);
+        assert!(holder.is_held(ms(11_799)) && !holder.is_held(ms(11_800)));
+        // However many wait: the newest are kept.
+        for number in 0..100 {
+            holder.granted(ms(12_000 + number), ms(0), 50);
+        }
+        holder.applied(50);
+        assert!(holder.is_held(ms(13_598)) && !holder.is_held(ms(13_599)));
+    }
+
+    #[test]
+    fn a_holder_never_counts_longer_than_the_leader() {
+        // Whatever time messages take, and however long ago the leader was sure.
+        for (way, age, drift) in [(0, 0, 0), (1, 0, 200), (700, 0, 199), (5, 1_400, 200), (2_000, 3, 100)] {
+            let (holder, book) = (Holder::default(), Book::default());
+            let (sent, answered) = (ms(10_000), ms(10_000 + way));
+            book.grant(2, 0, answered);
+            holder.granted(sent, ms(age), 0);
+            let end = (10_000..20_000).find(|at| !holder.is_held(ms(*at))).unwrap();
+            assert!(ms(end + drift) <= book.leased_until(2), "{way} {age}");
+        }
+    }
+
+    #[test]
+    fn a_new_leader_waits_for_leases_that_it_does_not_know() {
+        let book = Book::default();
+        book.lead(3, ms(10_000));
+        let others = set(&[2, 3]);
+        assert_eq!(book.blocked_until(&others, 5, ms(10_001)), Some(ms(11_700)));
+        book.applied(2, 5);
+        book.applied(3, 4);
+        assert_eq!(book.blocked_until(&others, 5, ms(10_001)), Some(ms(11_700)));
+        book.applied(3, 5);
+        assert_eq!(book.blocked_until(&others, 5, ms(10_001)), None);
+        // Later only for those it has granted itself.
+        assert_eq!(book.blocked_until(&others, 6, ms(11_700)), None);
+        book.grant(2, 5, ms(11_800));
+        assert_eq!(book.blocked_until(&others, 6, ms(11_801)), Some(ms(13_500)));
+        // The same term is no new leader, a later one is.
+        book.lead(3, ms(20_000));
+        assert_eq!(book.blocked_until(&others, 6, ms(20_000)), None);
+        book.lead(4, ms(20_000));
+        assert_eq!(book.known_applied(2), None);
+        assert_eq!(book.blocked_until(&others, 1, ms(20_000)), Some(ms(21_700)));
+    }
+
+    #[test]
+    fn a_majority_is_as_old_as_the_oldest_answer_it_needs() {
+        let acks = Acks::default();
+        let now = ms(1_000);
+        let majority = |nodes: &[&[u64]]| {
+            acks.majority(&nodes.iter().map(|nodes| set(nodes)).collect::<Vec<_>>(), 1, 7, now)
+        };
+        assert_eq!(majority(&[&[1]]), Some(now));
+        assert_eq!(majority(&[&[1, 2, 3]]), None);
+        acks.agreed(2, 7, ms(500));
+        acks.agreed(3, 6, ms(900));
+        assert_eq!(majority(&[&[1, 2, 3]]), Some(ms(500)));
+        assert_eq!(majority(&[&[1, 2]]), Some(ms(500)));
+        assert_eq!(majority(&[&[2, 3]]), None);
+        assert_eq!(majority(&[&[1, 2, 3, 4, 5]]), None);
+        acks.agreed(3, 7, ms(700));
+        assert_eq!(majority(&[&[1, 2, 3]]), Some(ms(700)));
+        assert_eq!(majority(&[&[1, 2, 3, 4, 5]]), Some(ms(500)));
+        assert_eq!(majority(&[&[1], &[1, 2, 3, 4, 5]]), Some(ms(500)));
+        assert_eq!(majority(&[&[1], &[2, 4]]), None);
+        // What was agreed to in an earlier term means nothing in a later one.
+        acks.agreed(2, 8, ms(800));
+        assert_eq!(majority(&[&[1, 2, 3]]), None);
+    }
+
+    #[test]
+    fn the_machines_clock_goes_on() {
+        let before = BootClock.now();
+        assert!(before > Duration::ZERO && BootClock.now() >= before);
     }
 }

@@ -114,15 +114,18 @@ impl LogState {
                 }
                 self.purged = self.purged.max(Some(id));
             }
-            Record::Whole(whole) => *self = LogState::of(whole)?,
+            Record::Whole(whole) => *self = LogState::of(*whole)?,
         }
         Ok(())
     }
 
     fn push(&mut self, entry: LogEntry) -> Result<(), String> {
-        if let Some(last) = self.ends().last_log_id
-            && last.index + 1 != entry.log_id.index
-        {
+        let next = self.entries.back().map(|last| last.log_id.index + 1);
+        let follows = match next {
+            Some(next) => entry.log_id.index == next,
+            None => self.purged.is_none_or(|purged| entry.log_id.index <= purged.index + 1),
+        };
+        if !follows && let Some(last) = self.ends().last_log_id {
             return Err(format!("entry {} follows entry {last}: what was between is missing", entry.log_id));
         }
         self.bytes += entry_bytes(&entry);
@@ -146,7 +149,7 @@ impl LogState {
 
     /// The record that says all of it.
     pub(crate) fn whole(&self) -> Record {
-        Record::Whole(Whole {
+        Record::Whole(Box::new(Whole {
             membership: self.membership,
             ballot: self.ballot,
             vote: self.vote,
@@ -154,7 +157,7 @@ impl LogState {
             purged: self.purged,
             snapshot: self.snapshot.clone(),
             entries: self.entries.iter().cloned().collect(),
-        })
+        }))
     }
 
     fn of(whole: Whole) -> Result<LogState, String> {

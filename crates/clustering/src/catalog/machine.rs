@@ -97,7 +97,7 @@ impl Machine {
 }
 
 impl Shared {
-    fn apply(&self, entry: &LogEntry) -> Result<Answers, StorageError> {
+    fn apply(&self, entry: &LogEntry) -> Result<Answers, String> {
         let mut position = self.position.lock();
         let mut answers = Vec::new();
         match &entry.payload {
@@ -106,8 +106,8 @@ impl Shared {
                 position.membership = StoredMembership::new(Some(entry.log_id), nodes.clone());
             }
             EntryPayload::Normal(payload) => {
-                self.apply_payload(&mut position.sessions, entry.log_id.index, &payload.0, &mut answers)
-                    .map_err(|why| StorageIOError::apply(entry.log_id, AnyError::error(why)))?;
+                let index = entry.log_id.index;
+                self.apply_payload(&mut position.sessions, index, &payload.0, &mut answers)?;
             }
         }
         position.applied = Some(entry.log_id);
@@ -175,14 +175,15 @@ impl RaftStateMachine<Types> for Machine {
         let mut answers = Vec::new();
         let mut last = None;
         for entry in entries {
-            last = Some(entry.log_id);
-            if self.shared.is_heavy(&entry) {
+            let id = entry.log_id;
+            let applied = if self.shared.is_heavy(&entry) {
                 let shared = self.shared.clone();
-                let applied = tokio::task::spawn_blocking(move || shared.apply(&entry)).await;
-                answers.push(applied.map_err(stopped)??);
+                tokio::task::spawn_blocking(move || shared.apply(&entry)).await.map_err(stopped)?
             } else {
-                answers.push(self.shared.apply(&entry)?);
-            }
+                self.shared.apply(&entry)
+            };
+            answers.push(applied.map_err(|why| StorageIOError::apply(id, AnyError::error(why)))?);
+            last = Some(id);
         }
         self.shared.tell_applied(last);
         Ok(answers)
@@ -190,7 +191,8 @@ impl RaftStateMachine<Types> for Machine {
 
     async fn get_snapshot_builder(&mut self) -> Builder {
         let position = self.shared.position.lock().clone();
-        Builder { catalog: self.shared.target.snapshot(), position, log: self.shared.log.clone() }
+        let (log, session) = (self.shared.log.clone(), self.shared.desk.session());
+        Builder { catalog: self.shared.target.snapshot(), position, log, session }
     }
 
     async fn begin_receiving_snapshot(&mut self) -> Result<Box<Cursor<Vec<u8>>>, StorageError> {
@@ -232,12 +234,15 @@ pub(crate) struct Builder {
     catalog: Catalog,
     position: Position,
     log: LogStore,
+    /// Whose snapshot it is: pieces of two nodes' are never put together.
+    session: u64,
 }
 
 impl RaftSnapshotBuilder<Types> for Builder {
     async fn build_snapshot(&mut self) -> Result<Snapshot<Types>, StorageError> {
         let Position { sessions, applied, membership } = self.position.clone();
-        let snapshot_id = applied.map_or_else(|| "none".to_owned(), |id| id.to_string());
+        let at = applied.map_or_else(|| "none".to_owned(), |id| id.to_string());
+        let snapshot_id = format!("{at} of {:016x}", self.session);
         let meta = Meta { last_log_id: applied, last_membership: membership, snapshot_id };
         let state = State { sessions, catalog: self.catalog.clone() };
         let encoded = tokio::task::spawn_blocking(move || state.encode()).await.map_err(stopped)?;

@@ -24,13 +24,13 @@ const ASK_TIMEOUT: Duration = Duration::from_millis(15_000);
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// A node that is so many entries behind has nearly all of the log.
 const NEARLY_ENTRIES: u64 = 200;
-/// A node that was not heard of for so long is not made a voter.
+/// A node of which nothing was heard for so long is not made a voter.
 const SILENT: Duration = Duration::from_millis(1_000);
 
 /// Who should vote. `ready`: followers that have nearly all of the log; `me` stays if it votes.
 fn wanted_voters(voters: &BTreeSet<u64>, ready: &BTreeSet<u64>, me: u64) -> BTreeSet<u64> {
     let available = (voters.len() + ready.difference(voters).count()).min(CATALOG_VOTERS_MAX);
-    let count = if available % 2 == 0 { available.saturating_sub(1) } else { available };
+    let count = if available.is_multiple_of(2) { available.saturating_sub(1) } else { available };
     let mut wanted = voters.clone();
     for node in ready {
         if wanted.len() < count {
@@ -86,7 +86,7 @@ impl Core {
         let Some(replication) = &metrics.replication else { return BTreeSet::new() };
         let is_ready = |(node, matched): (&u64, &Option<super::raft::LogId>)| {
             let has = matched.is_some_and(|id| id.index + NEARLY_ENTRIES >= last);
-            let heard = self.acks.last(*node).is_some_and(|at| now.saturating_sub(at) < SILENT);
+            let heard = !self.acks.is_silent(*node, now, SILENT);
             (has && heard && !voters.contains(node)).then_some(*node)
         };
         replication.iter().filter_map(is_ready).collect()
@@ -206,13 +206,12 @@ impl Core {
         Err(last)
     }
 
-    /// Voting nodes that have not been heard of for as long as a lease.
+    /// Voting nodes of which nothing was heard of late.
     pub(super) fn silent_voters(&self) -> Vec<NodeId> {
         let Some(metrics) = self.metrics() else { return Vec::new() };
         let (me, now) = (self.config.node.0, self.now());
-        let is_silent = |node: &u64| self.acks.last(*node).is_none_or(|at| now.saturating_sub(at) >= SILENT);
-        let voters = voters(&metrics);
-        voters.into_iter().filter(|node| *node != me && is_silent(node)).map(NodeId).collect()
+        let is_silent = |node: &u64| *node != me && self.acks.is_silent(*node, now, SILENT);
+        voters(&metrics).into_iter().filter(is_silent).map(NodeId).collect()
     }
 }
 

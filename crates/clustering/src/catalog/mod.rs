@@ -10,6 +10,8 @@ mod leader;
 mod lease;
 mod log;
 mod log_state;
+#[cfg(test)]
+mod log_tests;
 mod machine;
 mod member;
 mod membership;

@@ -278,3 +278,49 @@ impl RaftNetwork<Types> for Peer {
         Backoff::new(std::iter::repeat(UNREACHABLE_RETRY))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bodies of format 1 as older and newer nodes read them.
+    #[test]
+    fn messages_have_the_bytes_they_always_had() {
+        let cluster = ClusterId(0x0102);
+        let head = |rest: &[u8]| [&[1, 2, 1], &[0; 14][..], rest].concat();
+        assert_eq!(body(cluster, &LeaseRequest { applied: 300 }).unwrap(), head(&[0xac, 2]));
+        assert_eq!(body(cluster, &MemberChange::Add(9)).unwrap(), head(&[0, 9]));
+        assert_eq!(body(cluster, &MemberChange::Remove(9)).unwrap(), head(&[1, 9]));
+        assert_eq!(raw_body(cluster, b"ab"), head(b"ab"));
+        let answers = vec![
+            Answer::Done { changed: true },
+            Answer::Queue { created: false },
+            Answer::Exchange { created: true },
+            Answer::Refused { code: 406, explanation: "x".to_owned() },
+            Answer::Forgotten,
+        ];
+        let done = Proposed::Done { index: 7, answers };
+        assert_eq!(reply(&done).unwrap(), [0, 7, 5, 0, 1, 1, 0, 2, 1, 3, 0x96, 3, 1, b'x', 4]);
+        assert_eq!(reply(&Proposed::NotLeader { leader: Some(2) }).unwrap(), [1, 1, 2]);
+        assert_eq!(reply(&Proposed::Refused { why: String::new() }).unwrap(), [2, 0]);
+        assert_eq!(reply(&LeaseReply::Granted { age_us: 5, needs: 6 }).unwrap(), [0, 5, 6]);
+        assert_eq!(reply(&LeaseReply::NotMember).unwrap(), [3]);
+        assert_eq!(reply(&LeaderReply::Done { index: 1 }).unwrap(), [0, 1]);
+    }
+
+    #[test]
+    fn bodies_of_others_are_refused() {
+        let cluster = ClusterId(7);
+        let whole = body(cluster, &LeaseRequest { applied: 1 }).unwrap();
+        assert!(fields::<LeaseRequest>(open_body(cluster, &whole).unwrap()).is_ok());
+        for end in 0..HEAD_BYTES {
+            assert!(open_body(cluster, &whole[..end]).unwrap_err().contains("cut short"));
+        }
+        assert!(open_body(ClusterId(8), &whole).unwrap_err().contains("another cluster"));
+        let mut newer = whole.clone();
+        newer[0] = 2;
+        assert!(open_body(cluster, &newer).unwrap_err().contains("format 2"));
+        assert!(fields::<LeaseRequest>(&[]).is_err());
+        assert!(fields::<LeaseRequest>(&[1, 1]).unwrap_err().contains("left over"));
+    }
+}

@@ -68,7 +68,7 @@ pub(crate) enum Record {
     /// Entries up to this one are known to be committed.
     Committed(Option<LogId>),
     /// All of it. Only as a snapshot of the write-ahead log.
-    Whole(Whole),
+    Whole(Box<Whole>),
 }
 
 const MEMBER: u8 = 1;
@@ -91,7 +91,7 @@ impl Record {
             Record::Truncate(id) => encode(TRUNCATE, id),
             Record::Purge(id) => encode(PURGE, id),
             Record::Committed(id) => encode(COMMITTED, id),
-            Record::Whole(whole) => encode(WHOLE, whole),
+            Record::Whole(whole) => encode(WHOLE, &**whole),
         }
     }
 
@@ -112,7 +112,7 @@ impl Record {
             TRUNCATE => Record::Truncate(decode("truncation", body)?),
             PURGE => Record::Purge(decode("purge", body)?),
             COMMITTED => Record::Committed(decode("committed entry", body)?),
-            WHOLE => Record::Whole(decode("whole log", body)?),
+            WHOLE => Record::Whole(Box::new(decode("whole log", body)?)),
             other => return Err(format!("a record of the unknown kind {other}")),
         })
     }

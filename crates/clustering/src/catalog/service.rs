@@ -27,6 +27,7 @@ impl Core {
     async fn serve(self: Arc<Core>, from: NodeId, kind: u8, body: Bytes) -> Result<Vec<u8>, String> {
         let running = self.running()?;
         let bytes = open_body(running.cluster, &body)?;
+        self.acks.heard(from.0, self.now());
         match kind {
             kind::APPEND | kind::VOTE | kind::SNAPSHOT => serve_raft(&running.raft, from, kind, bytes).await,
             kind::PROPOSE => reply(&self.batcher.submit(body.slice_ref(bytes)).await),

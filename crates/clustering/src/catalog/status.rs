@@ -34,6 +34,8 @@ pub struct GroupStatus {
     pub applied: Option<u64>,
     /// All members, by id.
     pub members: Vec<MemberStatus>,
+    /// Whether it is being changed who votes: most of the old and most of the new voters are needed then.
+    pub changing: bool,
     /// Whether this node has a leader with a majority, or is that.
     pub has_majority: bool,
     /// Why the group cannot go on on this node.
@@ -74,6 +76,7 @@ impl CatalogGroup {
             committed: core.log.state().committed().map(|id| id.index),
             applied,
             members: metrics.membership_config.nodes().map(|(node, _)| member(*node)).collect(),
+            changing: metrics.membership_config.membership().get_joint_config().len() > 1,
             has_majority: if leads { core.leads().is_some() } else { self.lease_held() },
             failure: core.failure.borrow().clone(),
         })

@@ -12,7 +12,7 @@ use engine::catalog::{CatalogStore, Change};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use types::limits::{CATALOG_NO_MAJORITY_MS, CATALOG_PROPOSAL_MAX_MS};
+use types::limits::{CATALOG_COMMAND_MAX_BYTES, CATALOG_NO_MAJORITY_MS, CATALOG_PROPOSAL_MAX_MS};
 use types::{AmqpError, NodeId};
 
 /// Parcels on their way to the leader at the same time.
@@ -45,6 +45,13 @@ impl CatalogStore for MemberStore {
     fn propose(&self, command: Command) -> Change<'_> {
         let mut bytes = Vec::new();
         command.encode(&mut bytes);
+        if bytes.len() > CATALOG_COMMAND_MAX_BYTES {
+            let explanation = format!(
+                "a change of the catalog of {} bytes: in a cluster it may have {CATALOG_COMMAND_MAX_BYTES}",
+                bytes.len()
+            );
+            return Box::pin(std::future::ready(Err(AmqpError::precondition_failed(explanation))));
+        }
         Box::pin(async move {
             let core = self.core.upgrade().ok_or_else(stopped)?;
             let since = core.now();
@@ -145,15 +152,19 @@ impl Core {
         }
     }
 
-    /// Why changes fail: most of the voting nodes cannot be reached.
+    /// Why changes fail.
     fn no_majority(&self) -> AmqpError {
-        let names: Vec<String> =
-            self.silent_voters().into_iter().map(|node| (self.config.name_of)(node)).collect();
-        AmqpError::internal_error(match names.as_slice() {
-            [] => "the cluster's catalog has no leader: no change can be made until there is one".to_owned(),
-            names => format!(
+        let name = |node| (self.config.name_of)(node);
+        let leader = *self.leader.borrow();
+        let silent: Vec<String> = self.silent_voters().into_iter().map(name).collect();
+        AmqpError::internal_error(match (leader, silent.as_slice()) {
+            (Some(leader), _) if leader != self.config.node => {
+                format!("the catalog's leader {} does not answer: no change can be made", name(leader))
+            }
+            (_, []) => "the cluster's catalog has no leader: no change can be made until it has".to_owned(),
+            (_, silent) => format!(
                 "the cluster has no majority: changes of the catalog wait for node(s) {}",
-                names.join(", ")
+                silent.join(", ")
             ),
         })
     }

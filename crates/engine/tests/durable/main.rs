@@ -10,6 +10,7 @@ mod faults;
 mod ledger;
 mod letters;
 mod listener;
+mod members;
 mod message;
 mod node;
 mod relocation;

@@ -5,7 +5,7 @@ use crate::message::Message;
 use broker::catalog::{Binding, Catalog, Command, Destination};
 use broker::queue::{Consumer, Range};
 use engine::queue::AddConsumer;
-use engine::storage::{BlockSizes, StorageConfig};
+use engine::storage::{BlockSizes, ClusterLog, StorageConfig};
 use engine::{Broker, BrokerConfig, Outlet, PublishBatch, Queue, QueueCommand, Session, record_head};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -84,18 +84,46 @@ pub fn small(disk: Arc<dyn Disk>, dir: &Path) -> StorageConfig {
     }
 }
 
+fn config() -> BrokerConfig {
+    BrokerConfig {
+        node_name: "test".to_owned(),
+        cluster_name: "test".to_owned(),
+        memory_limit_bytes: u64::MAX,
+        paging_limit_bytes: 32 * 1024,
+        disk_limit_bytes: 0,
+        seat: None,
+    }
+}
+
+pub fn declaration(name: &str, durable: bool, arguments: FieldTable) -> Command {
+    Command::DeclareQueue {
+        vhost: vhost(),
+        name: QueueName::from(name),
+        server_named: false,
+        durable,
+        auto_delete: false,
+        exclusive: false,
+        connection: CONNECTION,
+        arguments,
+        user: user(),
+    }
+}
+
 impl Node {
     /// Opens what is on a disk.
     pub fn open(storage: &StorageConfig, pulse: Pulse) -> Result<Node, String> {
-        let config = BrokerConfig {
-            node_name: "test".to_owned(),
-            cluster_name: "test".to_owned(),
-            memory_limit_bytes: u64::MAX,
-            paging_limit_bytes: 32 * 1024,
-            disk_limit_bytes: 0,
-            seat: None,
-        };
-        let broker = Broker::open(config, storage, first_catalog)?;
+        let broker = Broker::open(config(), storage, first_catalog)?;
+        Ok(Node::of(broker, pulse))
+    }
+
+    /// Opens what is on a disk that does not die, as a member of a cluster.
+    pub fn member(disk: &Arc<dyn Disk>, member: &mut dyn ClusterLog) -> Result<Node, String> {
+        let storage = small(disk.clone(), &data_dir());
+        let broker = Broker::open_member(config(), &storage, first_catalog, member)?;
+        Ok(Node::of(broker, Arc::new(|| false)))
+    }
+
+    fn of(broker: Arc<Broker>, pulse: Pulse) -> Node {
         let tasks = vec![
             tokio::spawn(broker.clone().run_timer()),
             tokio::spawn(broker.clone().run_deletions()),
@@ -103,7 +131,7 @@ impl Node {
             tokio::spawn(keep_house(broker.clone())),
         ];
         let session = Session { connection: CONNECTION, user: user(), vhost: vhost() };
-        Ok(Node { broker, session, pulse, tasks })
+        Node { broker, session, pulse, tasks }
     }
 
     /// On a disk that does not die.
@@ -203,18 +231,7 @@ impl Node {
         arguments: &[(&str, FieldValue)],
     ) -> Result<(), Dead> {
         let arguments: FieldTable = arguments.iter().map(|(key, value)| (*key, value.clone())).collect();
-        self.change(Command::DeclareQueue {
-            vhost: vhost(),
-            name: QueueName::from(name),
-            server_named: false,
-            durable,
-            auto_delete: false,
-            exclusive: false,
-            connection: CONNECTION,
-            arguments,
-            user: user(),
-        })
-        .await
+        self.change(declaration(name, durable, arguments)).await
     }
 
     pub async fn declare_exchange(&self, name: &str) -> Result<(), Dead> {
