@@ -190,21 +190,8 @@ impl Config {
             };
         }
         let frame_max = frame_max(pick!(frame_max))?;
-        let message_size_max_bytes =
-            pick!(max_message_size).unwrap_or(types::limits::MESSAGE_SIZE_DEFAULT_BYTES);
-        if message_size_max_bytes > types::limits::MESSAGE_SIZE_MAX_BYTES {
-            let max = types::limits::MESSAGE_SIZE_MAX_BYTES;
-            return Err(format!(
-                "max-message-size is {message_size_max_bytes}: it must be at most {max} bytes"
-            ));
-        }
-        let memory_high_watermark =
-            pick!(memory_high_watermark).unwrap_or(types::limits::MEMORY_HIGH_WATERMARK);
-        if !(memory_high_watermark > 0.0 && memory_high_watermark <= 1.0) {
-            return Err(format!(
-                "memory-high-watermark is {memory_high_watermark}: it must be above 0 and at most 1"
-            ));
-        }
+        let message_size_max_bytes = message_size_max(pick!(max_message_size))?;
+        let memory_high_watermark = watermark(pick!(memory_high_watermark))?;
         let message_memory_bytes = pick!(message_memory).map(message_memory).transpose()?;
         let log_json = match pick!(log_format).as_deref() {
             None | Some("text") => false,
@@ -275,6 +262,23 @@ fn frame_max(bytes: Option<u32>) -> Result<u32, String> {
         return Err(format!("frame-max is {bytes}: it must be 0 or at least {min} bytes"));
     }
     Ok(bytes)
+}
+
+fn message_size_max(bytes: Option<u64>) -> Result<u64, String> {
+    let bytes = bytes.unwrap_or(types::limits::MESSAGE_SIZE_DEFAULT_BYTES);
+    let max = types::limits::MESSAGE_SIZE_MAX_BYTES;
+    if bytes > max {
+        return Err(format!("max-message-size is {bytes}: it must be at most {max} bytes"));
+    }
+    Ok(bytes)
+}
+
+fn watermark(share: Option<f64>) -> Result<f64, String> {
+    let share = share.unwrap_or(types::limits::MEMORY_HIGH_WATERMARK);
+    if !(share > 0.0 && share <= 1.0) {
+        return Err(format!("memory-high-watermark is {share}: it must be above 0 and at most 1"));
+    }
+    Ok(share)
 }
 
 fn message_memory(bytes: u64) -> Result<u64, String> {

@@ -9,6 +9,7 @@ use engine::{Broker, BrokerConfig, alarm};
 use management::Management;
 use server::tls::{ClientCertificates, server_config};
 use server::{Authenticator, Server, ServerConfig};
+use std::convert::Infallible;
 use std::io::IsTerminal as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -60,75 +61,106 @@ async fn serve(
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| format!("signals: {error}"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| format!("signals: {error}"))?;
     let addresses = describe(&listeners);
-    let mut prepared = prepare_cluster(&config, &listeners)?;
-    let broker = open_broker(&config, prepared.as_mut())?;
-    let (shutdown, stopping) = watch::channel(false);
-    let is_accepting = Arc::new(AtomicBool::new(false));
-    let service = Service { stopping, is_accepting: is_accepting.clone(), broker: Arc::downgrade(&broker) };
-    let server = Server::start(broker.clone(), server_settings(&config, &broker, shutdown), config.threads)
-        .map_err(|error| format!("serving threads cannot be started: {error}"))?;
-    tokio::spawn(broker.clone().run_timer());
-    tokio::spawn(broker.clone().run_deletions());
-    tokio::spawn(broker.clone().run_memory_watch());
-    tokio::spawn(broker.clone().run_disk_watch());
-    tokio::spawn(broker.clone().run_housekeeping());
-    let management = match listeners.http {
-        Some(listener) => Some(
-            Management::start(broker.clone(), listener, management_settings(&config, &addresses, service))
-                .map_err(|error| format!("the HTTP API cannot be started: {error}"))?,
-        ),
-        None => None,
-    };
-    let cluster = match prepared {
-        Some(prepared) => Some(ClusterNode::start(prepared, broker.clone()).await?),
-        None => None,
-    };
-    if let Some(cluster) = &cluster {
-        tracing::info!("node {} is a cluster node, reached at {}", config.node_name, cluster.addr());
-        tokio::select! {
-            () = cluster.ready() => {}
-            why = cluster.ended() => return Err(why),
-            _ = interrupt.recv() => return Ok(()),
-            _ = terminate.recv() => return Ok(()),
+    let Listeners { amqp, amqps, http } = listeners;
+    let (node, is_accepting) = Running::start(&config, &addresses, &amqp, http).await?;
+    let served = async {
+        node.ready(&config).await;
+        let cannot_accept = |error: std::io::Error| format!("connections cannot be accepted: {error}");
+        node.server.accept(amqp, None).map_err(cannot_accept)?;
+        if let (Some(listener), Some(tls)) = (amqps, tls) {
+            node.server.accept(listener, Some(tls)).map_err(cannot_accept)?;
         }
-    }
-    let cannot_accept = |error: std::io::Error| format!("connections cannot be accepted: {error}");
-    server.accept(listeners.amqp, None).map_err(cannot_accept)?;
-    if let (Some(listener), Some(tls)) = (listeners.amqps, tls) {
-        server.accept(listener, Some(tls)).map_err(cannot_accept)?;
-    }
-    is_accepting.store(true, Ordering::Release);
-    tracing::info!(
-        "Leveret {} started: node {}, {}, data in {}",
-        env!("CARGO_PKG_VERSION"),
-        config.node_name,
-        addresses.join(", "),
-        config.data_dir.display()
-    );
+        is_accepting.store(true, Ordering::Release);
+        tracing::info!(
+            "Leveret {} started: node {}, {}, data in {}",
+            env!("CARGO_PKG_VERSION"),
+            config.node_name,
+            addresses.join(", "),
+            config.data_dir.display()
+        );
+        std::future::pending::<Result<Infallible, String>>().await
+    };
     let (why, failure) = tokio::select! {
         _ = interrupt.recv() => ("SIGINT", None),
         _ = terminate.recv() => ("SIGTERM", None),
-        failure = broker.failed() => {
+        failure = node.broker.failed() => {
             let why = format!("{failure}; what was confirmed is safe: repair the disk and start again");
             ("the disk failed", Some(why))
         }
-        why = cluster_ended(cluster.as_ref()) => ("the node ends", Some(why)),
+        why = cluster_ended(node.cluster.as_ref()) => ("the node ends", Some(why)),
+        Err(why) = served => ("the node cannot serve", Some(why)),
     };
-    tracing::info!("{why}: closing {} connections", broker.connections().count());
-    server.shut_down(Duration::from_millis(SHUTDOWN_TIMEOUT_MS + 500)).await;
-    if let Some(management) = management {
-        management.stop().await;
-    }
-    if let Some(cluster) = cluster {
-        cluster.stop().await;
-    }
-    let closed = broker.storage().map_or(Ok(()), |storage| storage.close());
+    tracing::info!("{why}: closing {} connections", node.broker.connections().count());
+    let closed = node.stop().await;
     if let Some(why) = failure {
         return Err(why);
     }
     closed.map_err(|why| format!("the last changes may be lost: {why}"))?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The parts of a node at work.
+struct Running {
+    broker: Arc<Broker>,
+    server: Arc<Server>,
+    management: Option<Management>,
+    cluster: Option<ClusterNode>,
+}
+
+impl Running {
+    /// Starts everything but accepting AMQP clients; the flag is to be raised when that begins.
+    async fn start(
+        config: &Config,
+        addresses: &[String],
+        amqp: &TcpListener,
+        http: Option<TcpListener>,
+    ) -> Result<(Running, Arc<AtomicBool>), String> {
+        let mut prepared = prepare_cluster(config, amqp, http.as_ref())?;
+        let broker = open_broker(config, prepared.as_mut())?;
+        let (shutdown, stopping) = watch::channel(false);
+        let is_accepting = Arc::new(AtomicBool::new(false));
+        let service =
+            Service { stopping, is_accepting: is_accepting.clone(), broker: Arc::downgrade(&broker) };
+        let settings = server_settings(config, &broker, shutdown);
+        let server = Server::start(broker.clone(), settings, config.threads)
+            .map_err(|error| format!("serving threads cannot be started: {error}"))?;
+        tokio::spawn(broker.clone().run_timer());
+        tokio::spawn(broker.clone().run_deletions());
+        tokio::spawn(broker.clone().run_memory_watch());
+        tokio::spawn(broker.clone().run_disk_watch());
+        tokio::spawn(broker.clone().run_housekeeping());
+        let start = |listener| {
+            Management::start(broker.clone(), listener, management_settings(config, addresses, service))
+                .map_err(|error| format!("the HTTP API cannot be started: {error}"))
+        };
+        let management = http.map(start).transpose()?;
+        let cluster = match prepared {
+            Some(prepared) => Some(ClusterNode::start(prepared, broker.clone()).await?),
+            None => None,
+        };
+        Ok((Running { broker, server, management, cluster }, is_accepting))
+    }
+
+    /// Comes back when clients may be served.
+    async fn ready(&self, config: &Config) {
+        if let Some(cluster) = &self.cluster {
+            tracing::info!("node {} is a cluster node, reached at {}", config.node_name, cluster.addr());
+            cluster.ready().await;
+        }
+    }
+
+    /// Ends the parts in order.
+    async fn stop(self) -> Result<(), String> {
+        self.server.shut_down(Duration::from_millis(SHUTDOWN_TIMEOUT_MS + 500)).await;
+        if let Some(management) = self.management {
+            management.stop().await;
+        }
+        if let Some(cluster) = self.cluster {
+            cluster.stop().await;
+        }
+        self.broker.storage().map_or(Ok(()), |storage| storage.close())
+    }
 }
 
 async fn cluster_ended(cluster: Option<&ClusterNode>) -> String {
@@ -139,7 +171,11 @@ async fn cluster_ended(cluster: Option<&ClusterNode>) -> String {
 }
 
 /// Reads who the node is in its cluster, if it is to be in one.
-fn prepare_cluster(config: &Config, listeners: &Listeners) -> Result<Option<Prepared>, String> {
+fn prepare_cluster(
+    config: &Config,
+    amqp: &TcpListener,
+    http: Option<&TcpListener>,
+) -> Result<Option<Prepared>, String> {
     let Some(cluster) = &config.cluster else {
         if config.data_dir.join("node").exists() {
             tracing::warn!(
@@ -149,8 +185,8 @@ fn prepare_cluster(config: &Config, listeners: &Listeners) -> Result<Option<Prep
         return Ok(None);
     };
     let text = |listener: &TcpListener| listener.local_addr().map_or(String::new(), |addr| addr.to_string());
-    let http = listeners.http.as_ref().map(text).unwrap_or_default();
-    Prepared::new(cluster.node(config, text(&listeners.amqp), http)?).map(Some)
+    let http = http.map(text).unwrap_or_default();
+    Prepared::new(cluster.node(config, text(amqp), http)?).map(Some)
 }
 
 fn open_broker(config: &Config, prepared: Option<&mut Prepared>) -> Result<Arc<Broker>, String> {

@@ -41,11 +41,11 @@ pub(super) struct Links {
 
 impl MeshSink for Links {
     fn control_up(&self, peer: &NodeIdentity) {
-        tracing::info!(node = %peer.name, addr = %peer.addr, "link to node is up");
+        tracing::debug!(node = %peer.name, addr = %peer.addr, "control link is up");
     }
 
     fn control_down(&self, peer: &NodeIdentity, why: &str) {
-        tracing::warn!(node = %peer.name, addr = %peer.addr, "link to node is down: {why}");
+        tracing::debug!(node = %peer.name, addr = %peer.addr, "control link is down: {why}");
     }
 
     fn data_up(&self, peer: &NodeIdentity, dialled: bool, writer: LinkWriter) -> Box<dyn FrameSink> {
