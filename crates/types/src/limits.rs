@@ -125,6 +125,8 @@ pub const HOUSEKEEPING_SECONDS: u64 = 5;
 pub const WAL_PENDING_MAX_BYTES: usize = 32 * 1024 * 1024;
 /// Dead letters of one queue that are being published at a time.
 pub const DEAD_LETTER_WINDOW: usize = 512;
+/// A dead letter for a queue whose home is out of reach is tried again after this time.
+pub const DEAD_LETTER_RETRY_MS: u64 = 1_000;
 /// Publishers are blocked while the disk has less room (RabbitMQ's disk_free_limit).
 pub const DISK_FREE_LIMIT_BYTES: u64 = 50_000_000;
 

@@ -240,7 +240,8 @@ impl Nodes {
     fn declare(&self, prefix: &str, queues: u32, nodes: &[usize]) -> Result<f64> {
         let names = numbered(prefix, queues as usize, "");
         let channels = self.options.channels as usize;
-        let targets = (0..channels).map(|at| self.target(nodes[at % nodes.len()])).collect::<Result<Vec<_>>>()?;
+        let targets =
+            (0..channels).map(|at| self.target(nodes[at % nodes.len()])).collect::<Result<Vec<_>>>()?;
         let began = Instant::now();
         thread::scope(|scope| {
             let workers: Vec<_> = targets
