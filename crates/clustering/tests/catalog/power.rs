@@ -155,3 +155,21 @@ async fn and_so_it_does_while_logs_are_made_shorter() {
         powerless(seed, Making { compaction, ..Making::default() }).await;
     }
 }
+
+/// A node must not come back with less than it had, but if it does, the others live.
+#[tokio::test]
+async fn a_node_that_has_lost_its_data_does_not_bring_the_leader_down() {
+    let mut story = Story::begin(21, Making::default()).await;
+    story.all_well().await;
+    let leader = story.nodes[0].as_ref().unwrap().leader().unwrap();
+    let (at, keeper) = if leader == 1 { (1, 0) } else { (0, leader as usize - 1) };
+    story.nodes[at].take().unwrap().drop_dead();
+    story.disks[at] = CrashDisk::new(99);
+    story.start(at).await;
+    story.nodes[at].as_ref().unwrap().group.join(CLUSTER).await.unwrap();
+    story.settled().await;
+    story.all_well().await;
+    let failure = story.nodes[keeper].as_ref().unwrap().group.status().unwrap().failure;
+    assert_eq!(failure, None);
+    story.nodes.into_iter().flatten().for_each(Node::drop_dead);
+}
