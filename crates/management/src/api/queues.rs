@@ -7,6 +7,7 @@ use super::{bindings, consumers};
 use crate::api::Api;
 use crate::auth::{Administrator, Anyone, Caller};
 use crate::body::Body;
+use crate::cluster::Places;
 use crate::query::ListQuery;
 use crate::reply::{self, Answer, Failure};
 use crate::sampler::{self, QueueSeries};
@@ -44,18 +45,20 @@ pub(crate) struct QueueView {
 }
 
 impl QueueView {
+    /// None while its home cannot be asked: what the home said last may be long over.
     fn of(api: &Api, row: &catalog::Queue) -> Option<QueueView> {
-        let listing = api.broker.queue(row.id)?.listing();
+        let listing = api.broker.queue(row.id).filter(|queue| queue.is_reachable())?.listing();
         Some(QueueView { listing, rates: api.samples.queue(row.id) })
     }
 
-    /// Those of a vhost.
+    /// Those of a vhost whose homes can be asked.
     pub(crate) fn all(api: &Api, vhost: &Vhost) -> Vec<QueueView> {
         vhost.queues.values().filter_map(|row| QueueView::of(api, row)).collect()
     }
 }
 
-fn declared(api: &Api, row: &catalog::Queue) -> Map<String, Value> {
+fn declared(places: &Places<'_>, row: &catalog::Queue) -> Map<String, Value> {
+    let is_reachable = places.api().broker.queue(row.id).is_some_and(|queue| queue.is_reachable());
     let mut map = Map::new();
     map.insert("name".to_owned(), json!(row.name.as_str()));
     map.insert("vhost".to_owned(), json!(row.vhost.as_str()));
@@ -64,17 +67,23 @@ fn declared(api: &Api, row: &catalog::Queue) -> Map<String, Value> {
     map.insert("auto_delete".to_owned(), json!(row.auto_delete));
     map.insert("exclusive".to_owned(), json!(row.exclusive.is_some()));
     map.insert("arguments".to_owned(), fields::to_json(&row.arguments));
-    map.insert("node".to_owned(), json!(api.node_name()));
-    map.insert("state".to_owned(), json!("running"));
+    map.insert("node".to_owned(), json!(places.home(row)));
+    map.insert("state".to_owned(), json!(if is_reachable { "running" } else { "down" }));
     map
 }
 
-fn show(api: &Api, row: &catalog::Queue, query: &ListQuery) -> Value {
-    let mut map = declared(api, row);
+fn show(places: &Places<'_>, row: &catalog::Queue, query: &ListQuery) -> Value {
+    let mut map = declared(places, row);
     if !query.stats && !query.totals {
         return Value::Object(map);
     }
-    let Some(view) = QueueView::of(api, row) else { return Value::Object(map) };
+    let view = QueueView::of(places.api(), row);
+    if query.stats {
+        put_policies(&mut map, row);
+        put_members(&mut map, places.home(row), row, view.is_some());
+        put_owner(&mut map, places, row);
+    }
+    let Some(view) = view else { return Value::Object(map) };
     let counts = &view.listing.counts;
     if !query.stats {
         for (name, count) in [
@@ -90,10 +99,13 @@ fn show(api: &Api, row: &catalog::Queue, query: &ListQuery) -> Value {
     let stats = sampler::message_stats(&view.listing.totals, &view.rates);
     map.insert("message_stats".to_owned(), Value::Object(stats));
     put_sizes(&mut map, &view.listing);
-    put_policies(&mut map, row);
-    put_members(&mut map, api, row);
-    if let Some(owner) = row.exclusive.and_then(|owner| api.broker.connections().get(owner)) {
-        let owner = owner.listing();
+    Value::Object(map)
+}
+
+fn put_owner(map: &mut Map<String, Value>, places: &Places<'_>, row: &catalog::Queue) {
+    let Some(id) = row.exclusive else { return };
+    let own = places.api().broker.connections().get(id).map(|connection| connection.listing());
+    if let Some(owner) = own.as_ref().or_else(|| places.other(id).map(|other| &other.listing)) {
         let details = json!({
             "name": owner.name,
             "peer_host": owner.peer.ip().to_string(),
@@ -101,7 +113,6 @@ fn show(api: &Api, row: &catalog::Queue, query: &ListQuery) -> Value {
         });
         map.insert("owner_pid_details".to_owned(), details);
     }
-    Value::Object(map)
 }
 
 fn put_sizes(map: &mut Map<String, Value>, listing: &QueueListing) {
@@ -150,11 +161,12 @@ fn put_policies(map: &mut Map<String, Value>, row: &catalog::Queue) {
     map.insert("effective_policy_definition".to_owned(), fields::to_json(&definition));
 }
 
-fn put_members(map: &mut Map<String, Value>, api: &Api, row: &catalog::Queue) {
+fn put_members(map: &mut Map<String, Value>, home: &str, row: &catalog::Queue, is_reachable: bool) {
     if row.kind == QueueKind::Quorum {
-        map.insert("leader".to_owned(), json!(api.node_name()));
-        map.insert("members".to_owned(), json!([api.node_name()]));
-        map.insert("online".to_owned(), json!([api.node_name()]));
+        let online = if is_reachable { json!([home]) } else { json!([]) };
+        map.insert("leader".to_owned(), json!(home));
+        map.insert("members".to_owned(), json!([home]));
+        map.insert("online".to_owned(), online);
         let limit = row.config.delivery_limit;
         map.insert("delivery_limit".to_owned(), limit.map_or(json!("unlimited"), |limit| json!(limit)));
     } else {
@@ -164,10 +176,14 @@ fn put_members(map: &mut Map<String, Value>, api: &Api, row: &catalog::Queue) {
 }
 
 async fn list(Anyone(caller): Anyone, vhost: Option<Path<String>>, query: ListQuery) -> Answer {
+    if query.stats || query.totals {
+        caller.api.ask_others().await;
+    }
     let catalog = caller.api.catalog();
     let vhosts = caller.some_vhosts(&catalog, vhost.as_ref().map(|path| path.0.as_str()))?;
     let rows: Vec<&Arc<catalog::Queue>> = vhosts.iter().flat_map(|vhost| vhost.queues.values()).collect();
-    query.answer(rows, |row| row.name.as_str(), |row| show(&caller.api, row, &query))
+    let places = Places::of(&caller.api);
+    query.answer(rows, |row| row.name.as_str(), |row| show(&places, row, &query))
 }
 
 /// The queue that a path names.
@@ -175,24 +191,30 @@ pub(crate) fn find<'a>(vhost: &'a Vhost, name: &str) -> Result<&'a Arc<catalog::
     vhost.queue(name).ok_or_else(Failure::no_object)
 }
 
-/// The queue of a row, if nobody else's connection owns it.
+/// The queue of a row, if nobody else's connection owns it and its home is there.
 pub(crate) fn open(caller: &Caller, row: &catalog::Queue) -> Result<Arc<Queue>, AmqpError> {
     if row.exclusive.is_some() {
         return Err(refusal::locked(&row.vhost, row.name.as_str()));
     }
-    caller.api.broker.queue(row.id).ok_or_else(|| refusal::no_queue(&row.vhost, row.name.as_str()))
+    let queue = caller.api.broker.queue(row.id);
+    let queue = queue.ok_or_else(|| refusal::no_queue(&row.vhost, row.name.as_str()))?;
+    queue.unreachable().map_or(Ok(queue), Err)
 }
 
 type Place = Path<(String, String)>;
 
 async fn one(Anyone(caller): Anyone, Path((vhost, name)): Place, query: ListQuery) -> Answer {
+    if query.stats || query.totals {
+        caller.api.ask_others().await;
+    }
     let vhost = caller.visible(&caller.api.catalog(), &vhost)?;
     let row = find(&vhost, &name)?;
-    let mut value = show(&caller.api, row, &query);
+    let places = Places::of(&caller.api);
+    let mut value = show(&places, row, &query);
     if query.stats
         && let Value::Object(map) = &mut value
     {
-        map.insert("consumer_details".to_owned(), Value::Array(consumers::of_queue(&caller.api, row)));
+        map.insert("consumer_details".to_owned(), Value::Array(consumers::of_queue(&places, row)));
         map.insert("incoming".to_owned(), json!([]));
         map.insert("deliveries".to_owned(), json!([]));
     }
@@ -265,12 +287,14 @@ async fn purge(Anyone(caller): Anyone, Path((vhost, name)): Place) -> Answer {
     let (reply, answer) = oneshot::channel();
     caller.api.broker.post(&queue, QueueCommand::Purge(reply));
     caller.api.broker.flush();
-    // No answer means that the queue is gone, and with it its messages.
-    let _ = answer.await;
-    reply::done()
+    match answer.await {
+        // No answer at home means that the queue is gone, and with it its messages.
+        Err(_) if queue.is_away() => Err(queue.no_answer().into()),
+        _ => reply::done(),
+    }
 }
 
-/// `sync` and `cancel_sync` of mirrored queues: a queue on one node is always in sync.
+/// `sync` and `cancel_sync` of mirrored queues: a queue with one copy is always in sync.
 async fn act(Administrator(caller): Administrator, Path((vhost, name)): Place, body: Body) -> Answer {
     let vhost = caller.vhost(&caller.api.catalog(), &vhost)?;
     find(&vhost, &name)?;
@@ -280,7 +304,7 @@ async fn act(Administrator(caller): Administrator, Path((vhost, name)): Place, b
     }
 }
 
-/// One node is always balanced.
+/// RabbitMQ moves leaders of replicated queues: a queue with one copy stays where its messages are.
 async fn rebalance(Administrator(_caller): Administrator) -> Answer {
     reply::done()
 }
