@@ -22,6 +22,7 @@ mod parameters;
 mod permissions;
 mod policies;
 mod publish;
+mod queue_view;
 mod queues;
 mod redundancy;
 mod topic_permissions;

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a caller who is no monitor sees totals of the own vhosts only.
 
-use super::queues::QueueView;
+use super::queue_view::QueueView;
 use crate::api::Api;
 use crate::auth::{Administrator, Anyone, Caller};
 use crate::body::Body;

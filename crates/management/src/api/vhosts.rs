@@ -1,6 +1,6 @@
 //! Vhosts: list, put, delete, and what is in them.
 
-use super::queues::QueueView;
+use super::queue_view::QueueView;
 use super::{permissions, topic_permissions};
 use crate::api::Api;
 use crate::auth::{Administrator, Anyone, Caller};
