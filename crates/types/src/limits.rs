@@ -60,6 +60,10 @@ pub const CLUSTER_REDISCOVER_MS: u64 = 2_000;
 pub const CLUSTER_LEAVE_MS: u64 = 20_000;
 /// How long other nodes have to tell what a listing needs of them.
 pub const CLUSTER_REFRESH_MS: u64 = 1_000;
+/// What other nodes told for a listing is good for so long, before they are asked again.
+pub const CLUSTER_REFRESH_AGAIN_MS: u64 = 500;
+/// Other nodes are asked for rates for so long after the last listing that needed them.
+pub const CLUSTER_WATCHED_MS: u64 = 60_000;
 /// A member that does not answer in any way is taken for lost after this time.
 pub const CLUSTER_LOST_AFTER_MS: u64 = 200;
 /// How long what is asked of a queue's home waits for the first link to a node that is there.
