@@ -8,6 +8,7 @@ use super::listing::{self, ToldConnection};
 use super::member::Shared;
 use super::service::{body, kind, raw, rest};
 use crate::gossip::{Liveness, NodeFacts};
+use crate::transport::CallError;
 use broker::catalog::{Catalog, Command, Node};
 use engine::cluster::{
     ClusterStatus, ClusterView, Coming, NodeNumbers, NodeState, NodeView, RemoteConnection,
@@ -188,10 +189,21 @@ impl Shared {
                     self.left();
                     return Ok(());
                 }
+                Err(CallError::Refused(why)) => refusal = why,
+                // Who takes this node out forgets the link at once, so that the answer may be lost.
+                Err(_) if self.is_taken_out().await => return Ok(()),
                 Err(error) => refusal = error.to_string(),
             }
         }
         Err(refusal)
+    }
+
+    /// Whether the catalog says so within a moment.
+    async fn is_taken_out(&self) -> bool {
+        let mut ends = self.ends.subscribe();
+        let said = ends.wait_for(Option::is_some);
+        let _ = tokio::time::timeout(Duration::from_millis(CLUSTER_REFRESH_MS), said).await;
+        !self.broker.catalog().nodes.contains_key(&self.node)
     }
 
     /// The node belongs to no cluster any more, and its data to nobody.
