@@ -43,7 +43,8 @@ impl Prepared {
         let sockets = Sockets::bind(&config)?;
         let boot = engine::route::random().max(1);
         let homes = Arc::new(ForwardHomes::default());
-        Ok(Prepared { node, boot, sockets, member: Member::new(node), homes, config })
+        let member = if config.recover { Member::recovering(node) } else { Member::new(node) };
+        Ok(Prepared { node, boot, sockets, member, homes, config })
     }
 
     /// The node's place, for the broker.
