@@ -241,7 +241,10 @@ fn what_is_left_for_one_node_is_a_catalog_of_its_own() {
     let (catalog, lost) = cluster().alone(NodeId(2));
     let mut names: Vec<&str> = lost.iter().map(|queue| queue.name.as_str()).collect();
     names.sort_unstable();
-    assert!(names.contains(&"durable 1") && names.contains(&"durable 3") && names.contains(&"q"), "{names:?}");
+    assert!(
+        names.contains(&"durable 1") && names.contains(&"durable 3") && names.contains(&"q"),
+        "{names:?}"
+    );
     assert!(!names.iter().any(|name| name.starts_with("transient") || name.starts_with("exclusive")));
     assert_eq!(names_of(&catalog), ["durable 2"]);
     assert!(catalog.homes().all(|(_, home)| home == NodeId(0)));
@@ -249,8 +252,4 @@ fn what_is_left_for_one_node_is_a_catalog_of_its_own() {
     let mut again = catalog;
     apply(&mut again, Command::FormCluster { cluster: 9, node: node(2, "b", 23) });
     assert_eq!(names(&again, 2), ["durable 2"]);
-}
-
-fn names_of(catalog: &Catalog) -> Vec<String> {
-    names(catalog, 0)
 }
