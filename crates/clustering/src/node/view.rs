@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
-use types::limits::{CLUSTER_LEAVE_MS, CLUSTER_REFRESH_MS};
+use types::limits::{CLUSTER_LEAVE_MS, CLUSTER_LOOK_MS, CLUSTER_REFRESH_MS};
 use types::{ConnectionId, NodeId};
 
 /// What other nodes have told.
@@ -159,10 +159,27 @@ impl Shared {
         self.take_out(row.id).await
     }
 
-    pub(super) async fn take_out(&self, node: NodeId) -> Result<(), String> {
-        self.broker.change(Command::ForgetNode { id: node }).await.map_err(|error| error.explanation)?;
-        let group = self.group.get().ok_or("the node is starting")?;
-        group.remove_node(node).await
+    /// First out of the group, which may need it for that, then out of the catalog, which ends its links.
+    async fn take_out(&self, node: NodeId) -> Result<(), String> {
+        self.group.get().ok_or("the node is starting")?.remove_node(node).await?;
+        self.forget_row(node).await
+    }
+
+    async fn forget_row(&self, node: NodeId) -> Result<(), String> {
+        let forgotten = self.broker.change(Command::ForgetNode { id: node }).await;
+        forgotten.map(drop).map_err(|error| error.explanation)
+    }
+
+    /// The same for a node that asks for it: it is told before its links end.
+    pub(super) async fn let_go(self: Arc<Shared>, node: NodeId) -> Result<(), String> {
+        self.group.get().ok_or("the node is starting")?.remove_node(node).await?;
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(CLUSTER_LOOK_MS)).await;
+            if let Err(why) = self.forget_row(node).await {
+                tracing::error!(%node, "the node has left and is still listed, forget it: {why}");
+            }
+        });
+        Ok(())
     }
 
     async fn leave_cluster(&self, force: bool) -> Result<(), String> {
