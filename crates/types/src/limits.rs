@@ -60,6 +60,10 @@ pub const CLUSTER_REDISCOVER_MS: u64 = 2_000;
 pub const CLUSTER_LEAVE_MS: u64 = 20_000;
 /// How long other nodes have to tell what a listing needs of them.
 pub const CLUSTER_REFRESH_MS: u64 = 1_000;
+/// What other nodes told for a listing is good for so long, before they are asked again.
+pub const CLUSTER_REFRESH_AGAIN_MS: u64 = 500;
+/// Other nodes are asked for rates for so long after the last listing that needed them.
+pub const CLUSTER_WATCHED_MS: u64 = 60_000;
 /// A member that does not answer in any way is taken for lost after this time.
 pub const CLUSTER_LOST_AFTER_MS: u64 = 200;
 /// How long what is asked of a queue's home waits for the first link to a node that is there.
@@ -125,6 +129,8 @@ pub const HOUSEKEEPING_SECONDS: u64 = 5;
 pub const WAL_PENDING_MAX_BYTES: usize = 32 * 1024 * 1024;
 /// Dead letters of one queue that are being published at a time.
 pub const DEAD_LETTER_WINDOW: usize = 512;
+/// A dead letter for a queue whose home is out of reach is tried again after this time.
+pub const DEAD_LETTER_RETRY_MS: u64 = 1_000;
 /// Publishers are blocked while the disk has less room (RabbitMQ's disk_free_limit).
 pub const DISK_FREE_LIMIT_BYTES: u64 = 50_000_000;
 

@@ -16,8 +16,8 @@ use storage::wal::{EntryKind, Sequence};
 
 /// What to do with a member whose log is damaged.
 const DAMAGE_ADVICE: &str = "a member of a cluster that has lost part of what it agreed to must not vote any \
-                             more: restore the data directory from a backup, or empty it and let the node \
-                             join again as a new one, then remove the old one from the cluster";
+                             more: empty the data directory, let the node join again as a new one, and \
+                             remove the old one from the cluster";
 
 /// What a data directory says of the cluster its node is in. Filled by [`engine::Broker::open_member`].
 #[derive(Debug, Default)]
