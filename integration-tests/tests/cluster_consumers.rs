@@ -1,7 +1,7 @@
 //! Consumers of one queue on several nodes: who is served, who is told, and what goes with a node.
 
 use integration_tests::{
-    Channel, Cluster, Deliveries, WAIT, arguments, bodies_of, refusal, wait_for, with_cluster,
+    Channel, Cluster, Deliveries, NOTICE, WAIT, arguments, bodies_of, refusal, wait_for, with_cluster,
 };
 use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
@@ -216,11 +216,21 @@ fn exclusive_queues_go_when_the_node_of_their_connection_dies() {
             watcher.publish_mandatory("amq.fanout", "", "m").await.take_message().is_some()
         })
         .await;
-        // Their names are free.
-        let next = cluster.connect(0).await.channel().await;
+        // Their names are free as soon as the loss is agreed on.
+        let next = cluster.connect(0).await;
         for number in 0..20 {
             let name = format!("mine-{number}");
-            next.declare(&name, EXCLUSIVE, FieldTable::default()).await.expect("declared");
+            wait_for(NOTICE, "a free name", async || {
+                let channel = next.channel().await;
+                match channel.declare(&name, EXCLUSIVE, FieldTable::default()).await {
+                    Ok(_) => true,
+                    refused => {
+                        assert_eq!(refusal(refused).0, 405);
+                        false
+                    }
+                }
+            })
+            .await;
         }
     });
 }
