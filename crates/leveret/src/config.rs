@@ -119,6 +119,11 @@ struct Settings {
     /// How much slower (above 1) or faster (below 1) silent nodes are noticed, 0.1 to 100 [default: 1]
     #[arg(long, env = "LEVERET_FAILURE_DETECTION", value_name = "FACTOR")]
     failure_detection: Option<f64>,
+    /// For a member whose cluster has lost most of its nodes for ever: forms a cluster of this node alone out of
+    /// what it has, and ends. The other nodes' queues are given up
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    #[serde(skip)]
+    recover_cluster: Option<bool>,
     /// Users who may only log in from this machine, comma separated; "none" for nobody [default: guest]
     #[arg(long, env = "LEVERET_LOOPBACK_USERS", value_name = "NAMES")]
     loopback_users: Option<String>,
@@ -167,6 +172,8 @@ pub struct Config {
     pub default_user: String,
     pub default_pass: String,
     pub default_vhost: String,
+    /// Make a cluster of this node alone, and end.
+    pub recover_cluster: bool,
     /// None: the node is alone.
     pub cluster: Option<ClusterSettings>,
 }
@@ -250,6 +257,7 @@ impl Config {
             default_user: pick!(default_user).unwrap_or_else(|| "guest".to_owned()),
             default_pass: pick!(default_pass).unwrap_or_else(|| "guest".to_owned()),
             default_vhost: pick!(default_vhost).unwrap_or_else(|| "/".to_owned()),
+            recover_cluster: first.recover_cluster.unwrap_or(false),
             cluster: cluster.check()?,
         })
     }

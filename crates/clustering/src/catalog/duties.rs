@@ -108,7 +108,8 @@ impl Core {
     pub(super) async fn settle_lease(self: Arc<Core>) {
         let mut applied = self.applied.subscribe();
         loop {
-            if let Some(id) = *applied.borrow_and_update() {
+            let id = *applied.borrow_and_update();
+            if let Some(id) = id {
                 self.holder.applied(id.index);
             }
             if applied.changed().await.is_err() {

@@ -91,7 +91,9 @@ impl Shared {
 
     /// Asks who is there, and joins or forms what there is to join or form.
     async fn look_around(self: &Arc<Shared>) {
-        let Some(join) = &self.config.join else { return self.form_with(Vec::new(), 1).await };
+        let Some(join) = self.config.join.as_ref().filter(|_| !self.config.recover) else {
+            return self.form_with(Vec::new(), 1).await;
+        };
         let (met, has_myself) = self.meet(join.resolve().await).await;
         if self.is_ending() {
             return;

@@ -111,35 +111,34 @@ pub(crate) fn run(context: &Context, asked: Check) -> Result<(), Failure> {
             Ok(())
         }
         Check::VirtualHosts => check(context, "virtual-hosts"),
-        Check::QuorumCritical => {
-            let name = node_name(context)?;
-            context.say(&format!("Checking if node {name} is critical for quorum of any quorum queues ..."));
-            critical(
-                context,
-                "node-is-quorum-critical",
-                &format!("would lose quorum if node {name} is stopped"),
-            )?;
-            context.say(&format!("Node {name} reported no quorum queues with minimum quorum"));
-            Ok(())
-        }
-        Check::MirrorSyncCritical => {
-            let name = node_name(context)?;
-            context.say(&format!(
-                "Checking if node {name} is critical for data safety of any classic mirrored queues ..."
-            ));
-            critical(
-                context,
-                "node-is-mirror-sync-critical",
-                &format!("would lose its only synchronised replica if node {name} is stopped"),
-            )?;
-            context.say(&format!(
-                "Node {name} reported no classic mirrored queues without online synchronised mirrors"
-            ));
-            Ok(())
-        }
+        Check::QuorumCritical => quorum_critical(context),
+        Check::MirrorSyncCritical => mirror_critical(context),
         // Done without a context.
         Check::AwaitOnlineQuorumPlusOne => await_quorum(&context.options),
     }
+}
+
+fn quorum_critical(context: &Context) -> Result<(), Failure> {
+    let name = node_name(context)?;
+    context.say(&format!("Checking if node {name} is critical for quorum of any quorum queues ..."));
+    critical(context, "node-is-quorum-critical", &format!("would lose quorum if node {name} is stopped"))?;
+    context.say(&format!("Node {name} reported no quorum queues with minimum quorum"));
+    Ok(())
+}
+
+fn mirror_critical(context: &Context) -> Result<(), Failure> {
+    let name = node_name(context)?;
+    context.say(&format!(
+        "Checking if node {name} is critical for data safety of any classic mirrored queues ..."
+    ));
+    critical(
+        context,
+        "node-is-mirror-sync-critical",
+        &format!("would lose its only synchronised replica if node {name} is stopped"),
+    )?;
+    context
+        .say(&format!("Node {name} reported no classic mirrored queues without online synchronised mirrors"));
+    Ok(())
 }
 
 fn await_quorum(options: &Options) -> Result<(), Failure> {

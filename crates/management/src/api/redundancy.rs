@@ -138,7 +138,8 @@ mod tests {
     fn a_majority_is_counted_among_voters() {
         use NodeState::{Down, Suspect, Up};
         // This node first; whether it votes, then the others with whether they vote.
-        let table: [(bool, &[(bool, NodeState)], bool); 7] = [
+        type Row = (bool, &'static [(bool, NodeState)], bool);
+        let table: [Row; 7] = [
             (true, &[(true, Up), (true, Up)], true),
             (true, &[(true, Up), (true, Down)], false),
             (true, &[(true, Up), (true, Suspect)], false),
