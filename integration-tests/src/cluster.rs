@@ -6,12 +6,12 @@
 use crate::client::Client;
 use crate::process::Broker;
 use crate::wait::TEST_TIME_LIMIT;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// What the nodes of a test's cluster know.
-const SECRET: &str = "the secret of a test's cluster";
+pub const SECRET: &str = "the secret of a test's cluster";
 
 /// Whether tests for one broker are to run against a cluster: set by `LEVERET_TEST_CLUSTER=1`.
 pub(crate) fn clustered() -> bool {
@@ -22,6 +22,8 @@ pub(crate) fn clustered() -> bool {
 pub struct Cluster {
     nodes: Vec<Option<Broker>>,
     places: Vec<Place>,
+    /// Nodes that everybody is told of; those that are added later are not.
+    founders: usize,
     flags: Vec<String>,
 }
 
@@ -37,13 +39,24 @@ fn places(count: usize) -> Vec<Place> {
     static STARTED: AtomicU32 = AtomicU32::new(0);
     let (pid, number) = (std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
     let (a, b) = (10 + pid % 200, (pid / 200 * 7 + number) % 250);
-    (1..=count)
-        .map(|node| Place {
-            name: format!("n{node}"),
-            addr: format!("127.{a}.{b}.{node}:25672"),
-            data_dir: std::env::temp_dir().join(format!("leveret-cluster-{pid}-{number}-{node}")),
-        })
-        .collect()
+    let nodes = (1..=count).map(|node| Place {
+        name: format!("n{node}"),
+        addr: format!("127.{a}.{b}.{node}:25672"),
+        data_dir: std::env::temp_dir().join(format!("leveret-cluster-{pid}-{number}-{node}")),
+    });
+    nodes.collect()
+}
+
+/// The `node`-th node's place in the network of the first.
+fn place_beside(first: &Place, node: usize) -> Place {
+    let (network, port) = first.addr.split_once(".1:").expect("the first node's address");
+    let dir = first.data_dir.to_string_lossy();
+    let dir = dir.strip_suffix("-1").expect("the first node's directory");
+    Place {
+        name: format!("n{node}"),
+        addr: format!("{network}.{node}:{port}"),
+        data_dir: PathBuf::from(format!("{dir}-{node}")),
+    }
 }
 
 /// Runs a test against three nodes that have formed a cluster.
@@ -72,7 +85,7 @@ impl Cluster {
     /// Nodes that are not started yet.
     pub fn new(count: usize, flags: &[&str]) -> Cluster {
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        Cluster { nodes: (0..count).map(|_| None).collect(), places: places(count), flags }
+        Cluster { nodes: (0..count).map(|_| None).collect(), places: places(count), founders: count, flags }
     }
 
     /// Three nodes that a test for one broker takes for one: clients talk to the first, queues live anywhere.
@@ -88,8 +101,16 @@ impl Cluster {
         first
     }
 
+    /// One more node, which is told of the others and they not of it; gives where it stands.
+    pub fn add(&mut self) -> usize {
+        let place = place_beside(&self.places[0], self.places.len() + 1);
+        self.places.push(place);
+        self.nodes.push(None);
+        self.places.len() - 1
+    }
+
     fn join(&self) -> String {
-        self.places.iter().map(|place| place.addr.clone()).collect::<Vec<_>>().join(",")
+        self.places.iter().take(self.founders).map(|place| place.addr.clone()).collect::<Vec<_>>().join(",")
     }
 
     /// The flags that node `at` (from 0) is started with.
@@ -158,6 +179,11 @@ impl Cluster {
     pub fn wipe(&mut self, at: usize) {
         assert!(self.nodes[at].is_none(), "the node runs");
         std::fs::remove_dir_all(&self.places[at].data_dir).expect("the data directory was there");
+    }
+
+    /// The data directory of node `at`, whether it runs or not.
+    pub fn data_dir(&self, at: usize) -> &Path {
+        &self.places[at].data_dir
     }
 
     /// Gives a node that was ended another address.

@@ -18,7 +18,7 @@ pub use binary::broker_binary;
 pub use client::{
     Channel, Client, Deliveries, arguments, bodies_of, body, header, persistent, refusal, text,
 };
-pub use cluster::{Cluster, NOTICE, with_cluster, with_cluster_of};
+pub use cluster::{Cluster, NOTICE, SECRET, with_cluster, with_cluster_of};
 pub use frame::{Frame, FrameReader, Payload, frame, open_channel, publish_frames};
 pub use process::{Broker, with_broker, with_broker_args, with_restarts};
 pub use wait::{TEST_TIME_LIMIT, WAIT, soon, wait_for};

@@ -52,6 +52,8 @@ pub const CLUSTER_FEATURE_LEVEL: u64 = 1;
 pub const CLUSTER_LOOK_MS: u64 = 100;
 /// How long a node waits for an answer when it joins.
 pub const CLUSTER_JOIN_CALL_MS: u64 = 5_000;
+/// New nodes wait so long for all that are expected; then most of them are enough to form a cluster.
+pub const CLUSTER_FORM_ALL_MS: u64 = 3_000;
 /// A member whose cluster does not answer for so long after its start serves the queues it has.
 pub const CLUSTER_SERVE_ALONE_MS: u64 = 5_000;
 /// Members that are not linked are looked for at the addresses of the operator so often.

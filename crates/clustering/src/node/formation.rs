@@ -15,7 +15,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use types::NodeId;
-use types::limits::{CLUSTER_FEATURE_LEVEL, CLUSTER_JOIN_CALL_MS, CLUSTER_LOOK_MS, CLUSTER_SERVE_ALONE_MS};
+use types::limits::{
+    CATALOG_VOTERS_MAX, CLUSTER_FEATURE_LEVEL, CLUSTER_FORM_ALL_MS, CLUSTER_JOIN_CALL_MS, CLUSTER_LOOK_MS,
+    CLUSTER_SERVE_ALONE_MS,
+};
 
 /// Who was met.
 struct Met {
@@ -35,10 +38,11 @@ impl Shared {
                 return;
             }
             let Some(cluster) = group.cluster() else {
-                self.look_around().await;
+                self.look_around(began).await;
                 continue;
             };
-            if self.is_member_now() && group.lease_held() {
+            let is_late = began.elapsed() > Duration::from_millis(CLUSTER_SERVE_ALONE_MS);
+            if self.is_member_now() && group.lease_held() && (is_late || self.voters_are_chosen()) {
                 tracing::info!(
                     cluster = format_args!("{:032x}", cluster.0),
                     "this node is a member of its cluster"
@@ -53,16 +57,13 @@ impl Shared {
                 "waiting for the other nodes of the cluster to agree that this one is back".to_owned(),
             );
             let known = self.broker.catalog().nodes.contains_key(&self.node);
-            if known
-                && began.elapsed() > Duration::from_millis(CLUSTER_SERVE_ALONE_MS)
-                && self.waits.borrow().is_some()
-            {
+            if known && is_late && self.waits.borrow().is_some() {
                 tracing::warn!("most nodes of the cluster do not answer: this one serves the queues it has");
                 self.serve();
             }
             if !known {
                 // Joining was begun and not seen through.
-                self.look_around().await;
+                self.look_around(began).await;
             }
         }
     }
@@ -83,6 +84,15 @@ impl Shared {
         true
     }
 
+    /// Whether as many nodes vote as can: before that the loss of the first one would be the loss of the cluster,
+    /// so whoever waits for all nodes to be ready waits for that too.
+    fn voters_are_chosen(&self) -> bool {
+        let Some(status) = self.group.get().and_then(|group| group.status()) else { return false };
+        let voters = status.members.iter().filter(|member| member.votes).count();
+        let up = self.broker.catalog().nodes.values().filter(|node| node.up).count();
+        !status.changing && voters >= usable_voters(up)
+    }
+
     /// Whether the catalog here has this very start of this node.
     pub(super) fn is_member_now(&self) -> bool {
         let catalog = self.broker.catalog();
@@ -90,9 +100,9 @@ impl Shared {
     }
 
     /// Asks who is there, and joins or forms what there is to join or form.
-    async fn look_around(self: &Arc<Shared>) {
+    async fn look_around(self: &Arc<Shared>, began: Instant) {
         let Some(join) = self.config.join.as_ref().filter(|_| !self.config.recover) else {
-            return self.form_with(Vec::new(), 1).await;
+            return self.form_with(Vec::new(), 1, began).await;
         };
         let (met, has_myself) = self.meet(join.resolve().await).await;
         if self.is_ending() {
@@ -112,7 +122,7 @@ impl Shared {
         if let Some(member) = met.iter().find(|met| met.node.cluster != ClusterId::default()) {
             return self.join(member).await;
         }
-        self.form_with(met, expected).await;
+        self.form_with(met, expected, began).await;
     }
 
     /// Who is at these addresses; and whether this node is among them.
@@ -170,7 +180,7 @@ impl Shared {
     }
 
     /// Forms a cluster if it falls to this node.
-    async fn form_with(self: &Arc<Shared>, met: Vec<Met>, expected: usize) {
+    async fn form_with(self: &Arc<Shared>, met: Vec<Met>, expected: usize, began: Instant) {
         let Some(group) = self.group.get() else { return };
         let is_first = expected <= 1 || !is_pristine(&self.broker.catalog());
         let mut cluster = ClusterId(new_cluster());
@@ -182,6 +192,11 @@ impl Shared {
                     "waiting for {} of {expected} nodes to form a cluster: {present} are there",
                     majority
                 ));
+            }
+            if present < expected && began.elapsed() < Duration::from_millis(CLUSTER_FORM_ALL_MS) {
+                // Whoever is missing may have data, and then it forms the cluster.
+                return self
+                    .wait_for(format!("waiting a moment for all {expected} nodes: {present} are there"));
             }
             let founder = met.iter().map(|met| met.node.id).chain([self.node.0]).min();
             if founder != Some(self.node.0) {
@@ -237,10 +252,14 @@ impl Shared {
         let limit = Duration::from_millis(CLUSTER_JOIN_CALL_MS);
         for voter in met {
             let Ok(ask) = body(&own) else { return None };
-            if let Ok((_, answer)) = self.mesh.call_addr(voter.addr, kind::BALLOT, ask, limit).await
-                && fields::<Ballot>(&answer).is_ok_and(|given| given == own)
-            {
-                votes += 1;
+            match self.mesh.call_addr(voter.addr, kind::BALLOT, ask, limit).await {
+                Ok((_, answer)) if fields::<Ballot>(&answer).is_ok_and(|given| given == own) => votes += 1,
+                Err(CallError::Refused(why)) => {
+                    // It has data and forms the cluster, or is in one already: this node joins it then.
+                    self.wait_for(format!("node {} gives no vote: {why}", voter.node.name));
+                    return None;
+                }
+                _ => {}
             }
         }
         if votes < majority {
@@ -302,6 +321,12 @@ fn json_text(text: &str) -> String {
     }
     json.push('"');
     json
+}
+
+/// How many of so many nodes can vote: an odd number.
+fn usable_voters(nodes: usize) -> usize {
+    let most = nodes.clamp(1, CATALOG_VOTERS_MAX);
+    most - usize::from(most.is_multiple_of(2))
 }
 
 fn new_cluster() -> u128 {
