@@ -4,8 +4,7 @@
 //! can be told of each other before they run.
 
 use crate::client::Client;
-use crate::process::Broker;
-use crate::wait::TEST_TIME_LIMIT;
+use crate::process::{Broker, run};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -68,16 +67,7 @@ pub fn with_cluster(test: impl AsyncFnOnce(&mut Cluster)) {
 pub fn with_cluster_of(count: usize, flags: &[&str], test: impl AsyncFnOnce(&mut Cluster)) {
     let mut cluster = Cluster::new(count, flags);
     cluster.start_all();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime for the test");
-    runtime.block_on(async {
-        let run = tokio::time::timeout(TEST_TIME_LIMIT, test(&mut cluster)).await;
-        assert!(run.is_ok(), "the test took longer than {TEST_TIME_LIMIT:?}");
-    });
-    runtime.shutdown_background();
+    run(test(&mut cluster));
     cluster.finish();
 }
 

@@ -54,17 +54,22 @@ pub fn with_broker_args(flags: &[&str], test: impl AsyncFnOnce(&Broker)) {
 /// Runs a test that stops or kills its broker and starts it again on the same data directory.
 pub fn with_restarts(flags: &[&str], test: impl AsyncFnOnce(&mut Broker)) {
     let mut broker = if clustered() { Cluster::as_one(flags) } else { Broker::start(flags) };
+    run(test(&mut broker));
+    broker.finish();
+}
+
+/// Runs a test to its end, which must come in time.
+pub(crate) fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .expect("a runtime for the test");
     runtime.block_on(async {
-        let run = tokio::time::timeout(TEST_TIME_LIMIT, test(&mut broker)).await;
+        let run = tokio::time::timeout(TEST_TIME_LIMIT, test).await;
         assert!(run.is_ok(), "the test took longer than {TEST_TIME_LIMIT:?}");
     });
     runtime.shutdown_background();
-    broker.finish();
 }
 
 impl Broker {

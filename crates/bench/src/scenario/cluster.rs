@@ -185,7 +185,7 @@ impl Nodes {
         };
         let pace = Pace::Flood { confirm_window_msgs: 0 };
         let publisher = Publisher::open(&self.target(publish)?, make_batch, pace)?;
-        let load = Load { publishers: vec![publisher], consumers: vec![consumer], deliveries_per_publish: 1 };
+        let load = one_to_one(publisher, consumer);
         let (cpu_before, began) = (self.cpu_ns()?, Instant::now());
         let measured = measure(&self.target(publish)?, pacing, load, false)?;
         let (cpu_ns, span) = (self.cpu_ns()? - cpu_before, began.elapsed().as_secs_f64());
@@ -208,7 +208,7 @@ impl Nodes {
         let options = latency::Options { rate: self.options.rate, size: 100 };
         let consumer = Consumer::open(&self.target(consume)?, &names, 0, |_, _| Ok(()))?;
         let publisher = latency::timed_publisher(&self.target(publish)?, "", &names, &options)?;
-        let load = Load { publishers: vec![publisher], consumers: vec![consumer], deliveries_per_publish: 1 };
+        let load = one_to_one(publisher, consumer);
         let measured: Measured = measure(&self.target(publish)?, pacing, load, true)?;
         for (figure, share) in [("latency_p50_us", 0.5), ("latency_p99_us", 0.99)] {
             report.add(name, figure, measured.latency_ns.quantile(share) as f64 / 1e3);
@@ -258,6 +258,10 @@ impl Nodes {
             Ok(began.elapsed().as_secs_f64())
         })
     }
+}
+
+fn one_to_one(publisher: Publisher, consumer: Consumer) -> Load {
+    Load { publishers: vec![publisher], consumers: vec![consumer], deliveries_per_publish: 1 }
 }
 
 fn declare_all(target: &Target, names: &[&String]) -> Result<()> {
