@@ -200,11 +200,7 @@ impl Config {
         let message_size_max_bytes = message_size_max(pick!(max_message_size))?;
         let memory_high_watermark = watermark(pick!(memory_high_watermark))?;
         let message_memory_bytes = pick!(message_memory).map(message_memory).transpose()?;
-        let log_json = match pick!(log_format).as_deref() {
-            None | Some("text") => false,
-            Some("json") => true,
-            Some(other) => return Err(format!("log-format is '{other}': it must be text or json")),
-        };
+        let log_json = is_json(pick!(log_format).as_deref())?;
         let amqps_addr = pick!(amqps_addr);
         let files = (pick!(tls_cert), pick!(tls_key), pick!(tls_client_ca));
         let tls = tls_config(amqps_addr, files, pick!(tls_client_required))?;
@@ -260,6 +256,14 @@ impl Config {
             recover_cluster: first.recover_cluster.unwrap_or(false),
             cluster: cluster.check()?,
         })
+    }
+}
+
+fn is_json(format: Option<&str>) -> Result<bool, String> {
+    match format {
+        None | Some("text") => Ok(false),
+        Some("json") => Ok(true),
+        Some(other) => Err(format!("log-format is '{other}': it must be text or json")),
     }
 }
 

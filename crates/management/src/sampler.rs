@@ -276,6 +276,40 @@ mod tests {
     }
 
     #[test]
+    fn what_is_elsewhere_changes_between_the_words_of_its_node() {
+        let passed = |there| Passed { here: 5.0, there };
+        // Seconds between words; whether it was known and is elsewhere; the number now; the rate and the last number.
+        let table = [
+            (None, true, false, 110, 20.0, 110),
+            (None, false, false, 110, 22.0, 110),
+            (Some(10.0), true, true, 110, 10.0, 110),
+            (Some(f64::INFINITY), true, true, 110, 0.0, 110),
+            // Nothing was heard: no rate, and the number counts from before.
+            (None, true, true, 110, 0.0, 10),
+            // Its past is no rate.
+            (Some(10.0), false, true, 110, 0.0, 110),
+        ];
+        for (there, is_known, is_away, now, rate, last) in table {
+            let known = Series::<1> { last: [10], rates: [7.0] };
+            let series = passed(there).update(is_known.then_some(known), is_away, [now]);
+            assert_eq!((series.rate(0), series.last), (rate, [last]), "{there:?} {is_known} {is_away}");
+        }
+    }
+
+    #[test]
+    fn sums_count_what_came_and_hold_what_is() {
+        let mut all = QueueSeries::default();
+        let series = |counter, gauge, rate| QueueSeries {
+            last: std::array::from_fn(|at| if at < COUNTERS.len() { counter } else { gauge }),
+            rates: [rate; 12],
+        };
+        all.add(&series(100, 5, 2.0), &series(90, 50, 9.0));
+        // Its home has started again and counts from 0.
+        all.add(&series(3, 1, 0.5), &series(90, 0, 0.0));
+        assert_eq!((all.last[0], all.last[11], all.rate(0)), (10, 6, 2.5));
+    }
+
+    #[test]
     fn each_counter_comes_with_its_rate() {
         let totals = QueueTotals { publish: 3, get: 1, get_no_ack: 2, ..QueueTotals::default() };
         let map = message_stats(&totals, &QueueSeries::default());

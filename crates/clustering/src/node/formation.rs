@@ -210,8 +210,24 @@ impl Shared {
             Err(why) => return self.end(&format!("the cluster cannot be formed: {why}")),
         };
         match formed {
-            Ok(_) => tracing::info!(cluster = format_args!("{:032x}", cluster.0), "formed a cluster"),
+            Ok(_) => {
+                tracing::info!(cluster = format_args!("{:032x}", cluster.0), "formed a cluster");
+                self.name_cluster().await;
+            }
             Err(error) => tracing::warn!(%error, "forming the cluster goes on"),
+        }
+    }
+
+    /// All nodes call the cluster what its first node is called, as in RabbitMQ, until somebody gives it a name.
+    async fn name_cluster(&self) {
+        const PARAMETER: &str = "cluster_name";
+        if self.broker.catalog().global_parameters.contains_key(PARAMETER) {
+            return;
+        }
+        let name = json_text(&self.config.node_name);
+        let named = Command::SetGlobalParameter { name: PARAMETER.to_owned(), value: name };
+        if let Err(error) = self.broker.change(named).await {
+            tracing::warn!(%error, "the cluster has no name of its own yet");
         }
     }
 
@@ -291,6 +307,20 @@ impl Shared {
         let members = catalog.nodes.values().filter_map(|row| Some((row.id.0, row.addr.parse().ok()?)));
         Ok(Joined { cluster, members: members.collect() })
     }
+}
+
+/// A text as JSON has it.
+fn json_text(text: &str) -> String {
+    let mut json = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => json.extend(['\\', c]),
+            c if c.is_control() => json.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => json.push(c),
+        }
+    }
+    json.push('"');
+    json
 }
 
 /// How many of so many nodes can vote: an odd number.
