@@ -121,10 +121,10 @@ fn when_all_are_cut_off_from_all_it_heals_by_itself() {
         for (one, other) in [(0, 1), (0, 2), (1, 2)] {
             cluster.hosts().part(one, other);
         }
-        for node in 0..3 {
+        for (node, queue) in queues.iter().enumerate() {
             wait_for(WAIT, "not ready", async || !is_ready(cluster, node).await).await;
             let local = cluster.connect(node).await.confirm_channel().await;
-            assert!(local.publish_persistent("", &queues[node], "local").await.is_ack());
+            assert!(local.publish_persistent("", queue, "local").await.is_ack());
         }
         cluster.hosts().heal();
         is_whole(cluster, &queues).await;
