@@ -7,11 +7,12 @@
 use super::member::Shared;
 use crate::gossip::{Liveness, NodeFacts};
 use crate::transport::ProbeError;
-use broker::catalog::{Command, Node};
+use broker::catalog::{Catalog, Command, Node};
 use engine::alarm::Alarms;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use types::NodeId;
 use types::limits::{CLUSTER_FEATURE_LEVEL, CLUSTER_LOOK_MS, CLUSTER_REDISCOVER_MS};
@@ -130,12 +131,13 @@ impl Shared {
         is_up || self.mesh.is_connected(node)
     }
 
-    async fn tell_of_lost(&self, memory: &mut Memory, now: Instant) {
+    async fn tell_of_lost(self: &Arc<Shared>, memory: &mut Memory, now: Instant) {
         if !self.leads() {
             memory.silent.clear();
             return;
         }
         let catalog = self.broker.catalog().clone();
+        self.remove_ghosts(&catalog);
         let members = catalog.nodes.values().filter(|node| node.id != self.node && node.up);
         let silent: Vec<Arc<Node>> = members.filter(|node| !self.answers(node.id)).cloned().collect();
         memory.silent.retain(|id, _| silent.iter().any(|node| node.id == *id));
@@ -150,6 +152,28 @@ impl Shared {
                 tracing::warn!(%error, node = %node.name, "the loss of a node cannot be agreed on");
             }
         }
+    }
+
+    /// Who was replaced or forgotten must not vote any more: the catalog has no row of it, the group still does.
+    fn remove_ghosts(self: &Arc<Shared>, catalog: &Catalog) {
+        let Some((group, status)) = self.group.get().and_then(|group| Some((group, group.status()?))) else {
+            return;
+        };
+        let is_ghost = |node: &NodeId| catalog.is_cluster() && !catalog.nodes.contains_key(node);
+        let Some(ghost) = status.members.iter().map(|member| member.node).find(is_ghost) else { return };
+        if self.is_removing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (group, shared) = (group.clone(), self.clone());
+        tokio::spawn(async move {
+            if let Err(why) = group.remove_node(ghost).await {
+                tracing::warn!(
+                    node = format_args!("{:016x}", ghost.0),
+                    "a node that is gone votes on: {why}"
+                );
+            }
+            shared.is_removing.store(false, Ordering::Release);
+        });
     }
 
     /// Members that are not linked may be found at other addresses than they had. Nodes of other clusters among
