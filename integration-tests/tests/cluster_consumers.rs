@@ -147,6 +147,7 @@ fn a_cancelled_consumer_gets_nothing_more_and_its_tag_is_free() {
             assert_eq!(home.consumer_count("q").await, 0, "round {round}");
         }
         home.publish("", "q", "later").await;
+        home.sync().await;
         assert_eq!(second.bodies("q").await, ["later"]);
     });
 }
