@@ -1,4 +1,4 @@
-"""Three nodes and HAProxy, as compose.yml and compose.haproxy.yml start them; each node for itself."""
+"""Three nodes and HAProxy, as compose.yml and compose.haproxy.yml start them: who gets clients, and who does not."""
 import csv
 import io
 import subprocess

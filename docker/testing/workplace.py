@@ -51,11 +51,6 @@ def open_at(work, binaries):
     )
 
 
-def is_clustered():
-    """Whether the binaries can be members of a cluster; otherwise compose.yml is three nodes on their own."""
-    return "--cluster-addr" in run([os.path.join(PATHS["binaries"], "leveret"), "--help"])
-
-
 def close():
     """Removes what was made; what is gone already, or never was, is no matter."""
     while _closing:
@@ -72,10 +67,14 @@ def compose(*words, seconds=90):
 
 
 def compose_command():
+    """With both files of three_nodes."""
+    return [*compose_tool(), "-p", NAME, "-f", f"{HERE}/compose.yml", "-f", f"{HERE}/compose.haproxy.yml"]
+
+
+def compose_tool():
     """docker compose, or where that is not there docker-compose."""
     has_plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0
-    files = ["-p", NAME, "-f", f"{HERE}/compose.yml", "-f", f"{HERE}/compose.haproxy.yml"]
-    return ["docker", "compose", *files] if has_plugin else ["docker-compose", *files]
+    return ["docker", "compose"] if has_plugin else ["docker-compose"]
 
 
 def health(container):

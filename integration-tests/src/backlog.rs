@@ -85,9 +85,11 @@ impl Channel {
 }
 
 impl Broker {
-    /// Bytes of the files under a directory of the data directory.
+    /// Bytes of the files below a directory of the data directory; of a cluster's nodes the one counts that has
+    /// most, which is the home of what the test has filled.
     pub fn disk_bytes(&self, below: &str) -> u64 {
-        bytes_of(&self.data_dir().join(below))
+        let nodes = std::iter::once(self).chain(&self.others);
+        nodes.map(|node| bytes_of(&node.data_dir().join(below))).max().unwrap_or(0)
     }
 }
 

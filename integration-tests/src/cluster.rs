@@ -3,15 +3,17 @@
 //! Invariant: the addresses belong to this test alone (127.a.b.n, from the test process and a counter), so nodes
 //! can be told of each other before they run.
 
+use crate::binary::broker_binary;
 use crate::client::Client;
-use crate::process::Broker;
-use crate::wait::TEST_TIME_LIMIT;
-use std::path::PathBuf;
+use crate::hosts::{Hosts, in_own_network};
+use crate::process::{Broker, run_to_end};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// What the nodes of a test's cluster know.
-const SECRET: &str = "the secret of a test's cluster";
+pub const SECRET: &str = "the secret of a test's cluster";
 
 /// Whether tests for one broker are to run against a cluster: set by `LEVERET_TEST_CLUSTER=1`.
 pub(crate) fn clustered() -> bool {
@@ -22,7 +24,11 @@ pub(crate) fn clustered() -> bool {
 pub struct Cluster {
     nodes: Vec<Option<Broker>>,
     places: Vec<Place>,
+    /// Nodes that everybody is told of; those that are added later are not.
+    founders: usize,
     flags: Vec<String>,
+    /// Machines of their own for the nodes; None: all are on this one.
+    hosts: Option<Hosts>,
 }
 
 /// What a node keeps from one start to the next.
@@ -37,13 +43,24 @@ fn places(count: usize) -> Vec<Place> {
     static STARTED: AtomicU32 = AtomicU32::new(0);
     let (pid, number) = (std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
     let (a, b) = (10 + pid % 200, (pid / 200 * 7 + number) % 250);
-    (1..=count)
-        .map(|node| Place {
-            name: format!("n{node}"),
-            addr: format!("127.{a}.{b}.{node}:25672"),
-            data_dir: std::env::temp_dir().join(format!("leveret-cluster-{pid}-{number}-{node}")),
-        })
-        .collect()
+    let nodes = (1..=count).map(|node| Place {
+        name: format!("n{node}"),
+        addr: format!("127.{a}.{b}.{node}:25672"),
+        data_dir: std::env::temp_dir().join(format!("leveret-cluster-{pid}-{number}-{node}")),
+    });
+    nodes.collect()
+}
+
+/// The `node`-th node's place in the network of the first.
+fn place_beside(first: &Place, node: usize) -> Place {
+    let (network, port) = first.addr.split_once(".1:").expect("the first node's address");
+    let dir = first.data_dir.to_string_lossy();
+    let dir = dir.strip_suffix("-1").expect("the first node's directory");
+    Place {
+        name: format!("n{node}"),
+        addr: format!("{network}.{node}:{port}"),
+        data_dir: PathBuf::from(format!("{dir}-{node}")),
+    }
 }
 
 /// Runs a test against three nodes that have formed a cluster.
@@ -51,20 +68,29 @@ pub fn with_cluster(test: impl AsyncFnOnce(&mut Cluster)) {
     with_cluster_of(3, &[], test);
 }
 
+/// Runs a test against three nodes, each on a host of its own that can be cut off from others.
+pub fn with_hosts(flags: &[&str], test: impl AsyncFnOnce(&mut Cluster) + Send) {
+    in_own_network(|| {
+        let mut cluster = Cluster::new(3, flags);
+        // Clients are not on the hosts' loopback.
+        cluster.flags.extend(["--loopback-users".to_owned(), String::new()]);
+        let hosts = Hosts::new(3);
+        for (at, place) in cluster.places.iter_mut().enumerate() {
+            place.addr = format!("{}:25672", hosts.ip(at));
+        }
+        cluster.hosts = Some(hosts);
+        run(cluster, test);
+    });
+}
+
 /// Runs a test against so many nodes, started with more flags.
 pub fn with_cluster_of(count: usize, flags: &[&str], test: impl AsyncFnOnce(&mut Cluster)) {
-    let mut cluster = Cluster::new(count, flags);
+    run(Cluster::new(count, flags), test);
+}
+
+fn run(mut cluster: Cluster, test: impl AsyncFnOnce(&mut Cluster)) {
     cluster.start_all();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime for the test");
-    runtime.block_on(async {
-        let run = tokio::time::timeout(TEST_TIME_LIMIT, test(&mut cluster)).await;
-        assert!(run.is_ok(), "the test took longer than {TEST_TIME_LIMIT:?}");
-    });
-    runtime.shutdown_background();
+    run_to_end(test(&mut cluster));
     cluster.finish();
 }
 
@@ -72,7 +98,8 @@ impl Cluster {
     /// Nodes that are not started yet.
     pub fn new(count: usize, flags: &[&str]) -> Cluster {
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        Cluster { nodes: (0..count).map(|_| None).collect(), places: places(count), flags }
+        let nodes = (0..count).map(|_| None).collect();
+        Cluster { nodes, places: places(count), founders: count, flags, hosts: None }
     }
 
     /// Three nodes that a test for one broker takes for one: clients talk to the first, queues live anywhere.
@@ -88,8 +115,16 @@ impl Cluster {
         first
     }
 
+    /// One more node, which is told of the others and they not of it; gives where it stands.
+    pub fn add(&mut self) -> usize {
+        let place = place_beside(&self.places[0], self.places.len() + 1);
+        self.places.push(place);
+        self.nodes.push(None);
+        self.places.len() - 1
+    }
+
     fn join(&self) -> String {
-        self.places.iter().map(|place| place.addr.clone()).collect::<Vec<_>>().join(",")
+        self.places.iter().take(self.founders).map(|place| place.addr.clone()).collect::<Vec<_>>().join(",")
     }
 
     /// The flags that node `at` (from 0) is started with.
@@ -102,6 +137,24 @@ impl Cluster {
         flags
     }
 
+    fn command(&self, at: usize) -> Command {
+        let (place, flags) = (&self.places[at], self.flags_of(at));
+        let Some(hosts) = &self.hosts else {
+            let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+            return Broker::command_in(&place.data_dir, &flags);
+        };
+        let any_port = format!("{}:0", hosts.ip(at));
+        let mut command = hosts.enter(at);
+        command.arg(broker_binary()).args(["--amqp-addr", &any_port, "--http-addr", &any_port, "--data-dir"]);
+        command.arg(&place.data_dir).args(flags);
+        Broker::prepared(command)
+    }
+
+    /// The hosts that the nodes are on.
+    pub fn hosts(&self) -> &Hosts {
+        self.hosts.as_ref().expect("the nodes are on hosts of their own")
+    }
+
     /// Starts all nodes that do not run, at once, and waits until they serve clients.
     pub fn start_all(&mut self) {
         let missing: Vec<usize> = (0..self.nodes.len()).filter(|at| self.nodes[*at].is_none()).collect();
@@ -110,16 +163,11 @@ impl Cluster {
 
     /// Starts these nodes at once and waits until they serve clients.
     pub fn start_some(&mut self, which: &[usize]) {
-        let starts: Vec<(usize, PathBuf, Vec<String>)> =
-            which.iter().map(|at| (*at, self.places[*at].data_dir.clone(), self.flags_of(*at))).collect();
+        let starts = which.iter().map(|at| (*at, self.places[*at].data_dir.clone(), self.command(*at)));
+        let starts: Vec<_> = starts.collect();
         let started: Vec<(usize, Broker)> = std::thread::scope(|scope| {
-            let threads: Vec<_> = starts
-                .iter()
-                .map(|(at, dir, flags)| {
-                    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-                    scope.spawn(move || (*at, Broker::start_at(dir.clone(), &flags)))
-                })
-                .collect();
+            let start = |(at, dir, command)| scope.spawn(move || (at, Broker::run(command, dir)));
+            let threads: Vec<_> = starts.into_iter().map(start).collect();
             threads.into_iter().map(|thread| thread.join().expect("a node starts")).collect()
         });
         for (at, broker) in started {
@@ -158,6 +206,11 @@ impl Cluster {
     pub fn wipe(&mut self, at: usize) {
         assert!(self.nodes[at].is_none(), "the node runs");
         std::fs::remove_dir_all(&self.places[at].data_dir).expect("the data directory was there");
+    }
+
+    /// The data directory of node `at`, whether it runs or not.
+    pub fn data_dir(&self, at: usize) -> &Path {
+        &self.places[at].data_dir
     }
 
     /// Gives a node that was ended another address.

@@ -8,6 +8,8 @@ mod binary;
 mod client;
 mod cluster;
 mod frame;
+mod history;
+mod hosts;
 mod http;
 mod process;
 mod wait;
@@ -18,8 +20,10 @@ pub use binary::broker_binary;
 pub use client::{
     Channel, Client, Deliveries, arguments, bodies_of, body, header, persistent, refusal, text,
 };
-pub use cluster::{Cluster, NOTICE, with_cluster, with_cluster_of};
+pub use cluster::{Cluster, NOTICE, SECRET, with_cluster, with_cluster_of, with_hosts};
 pub use frame::{Frame, FrameReader, Payload, frame, open_channel, publish_frames};
+pub use history::{History, Outcome};
+pub use hosts::Hosts;
 pub use process::{Broker, with_broker, with_broker_args, with_restarts};
 pub use wait::{TEST_TIME_LIMIT, WAIT, soon, wait_for};
 pub use wire::{Close, Peer};

@@ -54,17 +54,22 @@ pub fn with_broker_args(flags: &[&str], test: impl AsyncFnOnce(&Broker)) {
 /// Runs a test that stops or kills its broker and starts it again on the same data directory.
 pub fn with_restarts(flags: &[&str], test: impl AsyncFnOnce(&mut Broker)) {
     let mut broker = if clustered() { Cluster::as_one(flags) } else { Broker::start(flags) };
+    run_to_end(test(&mut broker));
+    broker.finish();
+}
+
+/// Runs a test to its end, which must come in time.
+pub(crate) fn run_to_end(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .expect("a runtime for the test");
     runtime.block_on(async {
-        let run = tokio::time::timeout(TEST_TIME_LIMIT, test(&mut broker)).await;
+        let run = tokio::time::timeout(TEST_TIME_LIMIT, test).await;
         assert!(run.is_ok(), "the test took longer than {TEST_TIME_LIMIT:?}");
     });
     runtime.shutdown_background();
-    broker.finish();
 }
 
 impl Broker {
@@ -97,7 +102,12 @@ impl Broker {
     }
 
     fn start_in(data_dir: PathBuf, flags: &[&str]) -> Broker {
-        let mut child = Broker::command_in(&data_dir, flags).spawn().expect("the broker's binary runs");
+        Broker::run(Broker::command_in(&data_dir, flags), data_dir)
+    }
+
+    /// Runs a command that starts the binary on this data directory.
+    pub(crate) fn run(mut command: Command, data_dir: PathBuf) -> Broker {
+        let mut child = command.spawn().expect("the broker's binary runs");
         let log = Arc::new(Mutex::new(String::new()));
         let (start_line, log_reader) = match follow_log(&mut child, log.clone()) {
             Ok(found) => found,
@@ -123,7 +133,11 @@ impl Broker {
 
     /// The binary with an environment of its own and its log caught.
     pub fn command() -> Command {
-        let mut command = Command::new(broker_binary());
+        Broker::prepared(Command::new(broker_binary()))
+    }
+
+    /// The same for a command that runs the binary in its own way.
+    pub(crate) fn prepared(mut command: Command) -> Command {
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("LEVERET_") {
                 command.env_remove(name);

@@ -149,7 +149,8 @@ fn tables_nested_without_end_are_refused() {
             }
             let mut peer = broker.peer().await;
             peer.channel(1).await;
-            let declare = Payload::method(50, 10).short(0).text("deep").octet(4).longtext(&table);
+            let declare =
+                Payload::method(50, 10).short(0).text(&format!("deep-{depth}")).octet(4).longtext(&table);
             peer.method(1, declare).await;
             let answer = peer.next_method().await;
             let refused = answer.ids() == (10, 50);

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::load::measure::Pacing;
 use crate::outcome::Outcome;
 use crate::process::Pid;
-use crate::scenario::{Scenario, limit, persistent, restart_time};
+use crate::scenario::{Scenario, cluster, limit, persistent, restart_time};
 use crate::suite;
 
 /// A load generator for AMQP 0-9-1 brokers.
@@ -45,6 +45,8 @@ pub enum Command {
     ComparePersistent(ComparePersistent),
     /// How long a broker takes from its start to serving, by what it has on disk
     RestartTime(restart_time::Options),
+    /// Three nodes as one: the cost of the way over other nodes, declares, joining
+    Cluster(cluster::Options),
     /// Kill a broker again and again under load, and check that nothing it confirmed is lost
     Crash(crash::Options),
     #[command(hide = true)]

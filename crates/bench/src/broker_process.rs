@@ -112,6 +112,11 @@ pub struct BrokerProcess {
 }
 
 impl BrokerProcess {
+    /// The process that was started.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The memory of the broker and of whatever started it.
     pub fn rss_bytes(&self) -> Result<u64> {
         rss_bytes_of_group(self.child.id())

@@ -27,7 +27,7 @@ use clap::Parser;
 use arguments::{Arguments, Command, Common};
 use error::Result;
 use outcome::Outcome;
-use scenario::{Scenario, limit as limit_scenario, persistent, restart_time};
+use scenario::{Scenario, cluster, limit as limit_scenario, persistent, restart_time};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -70,6 +70,11 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
             let report = restart_time::run(&common.any_target()?, options)?;
             common.show(&report.table(), &report.outcomes())?;
             return Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Cluster(options) => {
+            let report = cluster::run(&common.any_target()?, &common.pacing(), options)?;
+            common.show(&report.table(), report.outcomes())?;
+            return Ok(ExitCode::SUCCESS);
         }
         Command::Crash(options) => {
             let is_good = crash::run(&common.any_target()?, options)?;

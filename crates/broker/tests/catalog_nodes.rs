@@ -235,3 +235,17 @@ fn an_existing_queue_keeps_its_home() {
     let id = catalog.vhost("v").unwrap().queue("durable 1").unwrap().id;
     assert_ne!(id, QueueId(0));
 }
+
+#[test]
+fn what_is_left_for_one_node_is_a_catalog_of_its_own() {
+    let (catalog, lost) = cluster().alone(NodeId(2));
+    let gone: Vec<&str> = lost.iter().map(|queue| queue.name.as_str()).collect();
+    assert!(gone.contains(&"durable 1") && gone.contains(&"durable 3") && gone.contains(&"q"), "{gone:?}");
+    assert!(!gone.iter().any(|name| name.starts_with("transient") || name.starts_with("exclusive")));
+    assert_eq!(names(&catalog, 0), ["durable 2"]);
+    assert!(catalog.homes().all(|(_, home)| home == NodeId(0)));
+    assert_same(&Catalog::decode(&catalog.encode()).unwrap(), &catalog);
+    let mut again = catalog;
+    apply(&mut again, Command::FormCluster { cluster: 9, node: node(2, "b", 23) });
+    assert_eq!(names(&again, 2), ["durable 2"]);
+}

@@ -2,7 +2,8 @@
 //! messages on the way on from their exchange.
 //!
 //! Invariant: a letter leaves its queue when every queue it was routed to has committed it (or refused
-//! it, as RabbitMQ does at most once), so a crash in between may double it but never lose it.
+//! it, as RabbitMQ does at most once), so a crash in between may double it but never lose it. A letter for a
+//! queue whose home cannot be reached stays, and is tried again.
 
 use crate::clock;
 use crate::node::Broker;
@@ -11,7 +12,7 @@ use crate::publish::Made;
 use crate::queue::{DeadLetterCopy, Queue, QueueCommand};
 use broker::message::dead_letter;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
 
 /// Waits for the commits of a queue's letters, which are numbered by their index.
@@ -26,6 +27,9 @@ struct LetterState {
     /// Commits that are still to come; negative while it is not known yet how many there will be.
     missing: HashMap<u64, i64>,
     arrived: Vec<u64>,
+    /// Letters of which a target could not be reached.
+    cut_off: BTreeSet<u64>,
+    failed: Vec<u64>,
 }
 
 impl LetterState {
@@ -34,7 +38,8 @@ impl LetterState {
         *missing += commits;
         if *missing == 0 {
             self.missing.remove(&index);
-            self.arrived.push(index);
+            let failed = self.cut_off.remove(&index);
+            if failed { &mut self.failed } else { &mut self.arrived }.push(index);
         }
     }
 }
@@ -45,12 +50,25 @@ impl Outlet for LetterBox {
         ranges.iter().flat_map(|(first, last)| *first..=*last).for_each(|index| state.count(index, -1));
     }
 
+    fn cut_off(&self, ranges: &[(u64, u64)]) {
+        let mut state = self.state.lock();
+        for index in ranges.iter().flat_map(|(first, last)| *first..=*last) {
+            state.cut_off.insert(index);
+            state.count(index, -1);
+        }
+    }
+
     fn flush(&self) {
-        let arrived = std::mem::take(&mut self.state.lock().arrived);
-        if let Some(broker) = self.broker.upgrade()
-            && !arrived.is_empty()
-        {
+        let (arrived, failed) = {
+            let mut state = self.state.lock();
+            (std::mem::take(&mut state.arrived), std::mem::take(&mut state.failed))
+        };
+        let Some(broker) = self.broker.upgrade() else { return };
+        if !arrived.is_empty() {
             broker.post(&self.queue, QueueCommand::DeadLettered(arrived));
+        }
+        if !failed.is_empty() {
+            broker.post(&self.queue, QueueCommand::LettersCameBack(failed));
         }
     }
 }

@@ -24,6 +24,9 @@ use tokio::sync::{Notify, oneshot};
 use types::limits::{HOUSEKEEPING_SECONDS, PAGE_LEAST_BYTES};
 use types::{AmqpError, ConnectionId, NodeId, QueueId, VhostName};
 
+/// How soon what a cluster could not agree on is tried again.
+const AGREE_AGAIN: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// What a broker is started with.
 #[derive(Clone, Debug)]
 pub struct BrokerConfig {
@@ -385,15 +388,27 @@ impl Broker {
                 self.abandoned_wake.notified().await;
                 continue;
             }
+            let mut again = Vec::new();
             for queue in queues {
                 let row = queue.row();
                 let id = Some(row.id);
                 let command = Command::DeleteQueue { vhost: row.vhost.clone(), name: row.name.clone(), id };
-                if let Err(error) = self.change(command).await {
-                    tracing::debug!(queue = %row.name, %error, "queue was deleted before it deleted itself");
+                match self.change(command).await {
+                    Err(error) if !self.is_current() => {
+                        tracing::debug!(queue = %row.name, %error, "the queue's end cannot be agreed on yet");
+                        again.push(queue);
+                    }
+                    Err(error) => {
+                        tracing::debug!(queue = %row.name, %error, "queue was deleted before it deleted itself");
+                    }
+                    Ok(_) => {}
                 }
             }
             self.flush();
+            if !again.is_empty() {
+                self.abandoned.lock().append(&mut again);
+                tokio::time::sleep(AGREE_AGAIN).await;
+            }
         }
     }
 
@@ -404,7 +419,25 @@ impl Broker {
             return;
         }
         if let Err(error) = self.change(Command::DeleteExclusive { connection }).await {
-            tracing::error!(%connection, %error, "exclusive queues of a closed connection are left");
+            match self.me.upgrade().filter(|_| !self.is_current()) {
+                Some(broker) => drop(tokio::spawn(broker.forget_later(connection))),
+                None => {
+                    tracing::error!(%connection, %error, "exclusive queues of a closed connection are left");
+                }
+            }
+        }
+        self.flush();
+    }
+
+    /// Without a majority nothing can be agreed on; the queues go when it is back.
+    async fn forget_later(self: Arc<Broker>, connection: ConnectionId) {
+        while self.catalog().owns_queues(connection) {
+            tokio::time::sleep(AGREE_AGAIN).await;
+            if self.is_current()
+                && let Err(error) = self.change(Command::DeleteExclusive { connection }).await
+            {
+                tracing::warn!(%connection, %error, "exclusive queues of a closed connection are left for now");
+            }
         }
         self.flush();
     }

@@ -44,6 +44,12 @@ pub trait Outlet: Send + Sync {
     /// not accepted there.
     fn confirmed(&self, _ranges: &[(u64, u64)], _refused: &[u64]) {}
 
+    /// Publishes with these numbers did not reach one of their queues: its home is out of reach.
+    fn cut_off(&self, ranges: &[(u64, u64)]) {
+        let refused: Vec<u64> = ranges.iter().flat_map(|(first, last)| *first..=*last).collect();
+        self.confirmed(ranges, &refused);
+    }
+
     /// A message for the direct reply-to consumer of this channel; false when there is none.
     fn reply(&self, _record: &Record<'_>) -> bool {
         false

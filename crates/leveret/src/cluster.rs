@@ -138,6 +138,7 @@ impl ClusterSettings {
             amqp_addr: amqp,
             http_addr: http,
             locator: self.locator,
+            recover: config.recover_cluster,
             periods: GossipPeriods::default().scaled(self.failure_detection)?,
             lost_after: Duration::from_millis(CLUSTER_LOST_AFTER_MS).mul_f64(self.failure_detection),
         })

@@ -119,6 +119,11 @@ struct Settings {
     /// How much slower (above 1) or faster (below 1) silent nodes are noticed, 0.1 to 100 [default: 1]
     #[arg(long, env = "LEVERET_FAILURE_DETECTION", value_name = "FACTOR")]
     failure_detection: Option<f64>,
+    /// For a member whose cluster has lost most of its nodes for ever: forms a cluster of this node alone out of
+    /// what it has, and ends. The other nodes' queues are given up
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    #[serde(skip)]
+    recover_cluster: Option<bool>,
     /// Users who may only log in from this machine, comma separated; "none" for nobody [default: guest]
     #[arg(long, env = "LEVERET_LOOPBACK_USERS", value_name = "NAMES")]
     loopback_users: Option<String>,
@@ -167,6 +172,8 @@ pub struct Config {
     pub default_user: String,
     pub default_pass: String,
     pub default_vhost: String,
+    /// Make a cluster of this node alone, and end.
+    pub recover_cluster: bool,
     /// None: the node is alone.
     pub cluster: Option<ClusterSettings>,
 }
@@ -193,11 +200,7 @@ impl Config {
         let message_size_max_bytes = message_size_max(pick!(max_message_size))?;
         let memory_high_watermark = watermark(pick!(memory_high_watermark))?;
         let message_memory_bytes = pick!(message_memory).map(message_memory).transpose()?;
-        let log_json = match pick!(log_format).as_deref() {
-            None | Some("text") => false,
-            Some("json") => true,
-            Some(other) => return Err(format!("log-format is '{other}': it must be text or json")),
-        };
+        let log_json = is_json(pick!(log_format).as_deref())?;
         let amqps_addr = pick!(amqps_addr);
         let files = (pick!(tls_cert), pick!(tls_key), pick!(tls_client_ca));
         let tls = tls_config(amqps_addr, files, pick!(tls_client_required))?;
@@ -250,8 +253,17 @@ impl Config {
             default_user: pick!(default_user).unwrap_or_else(|| "guest".to_owned()),
             default_pass: pick!(default_pass).unwrap_or_else(|| "guest".to_owned()),
             default_vhost: pick!(default_vhost).unwrap_or_else(|| "/".to_owned()),
+            recover_cluster: first.recover_cluster.unwrap_or(false),
             cluster: cluster.check()?,
         })
+    }
+}
+
+fn is_json(format: Option<&str>) -> Result<bool, String> {
+    match format {
+        None | Some("text") => Ok(false),
+        Some("json") => Ok(true),
+        Some(other) => Err(format!("log-format is '{other}': it must be text or json")),
     }
 }
 

@@ -9,7 +9,6 @@ use engine::{Broker, BrokerConfig, alarm};
 use management::Management;
 use server::tls::{ClientCertificates, server_config};
 use server::{Authenticator, Server, ServerConfig};
-use std::convert::Infallible;
 use std::io::IsTerminal as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -65,6 +64,12 @@ async fn serve(
     let (node, is_accepting) = Running::start(&config, &addresses, &amqp, http).await?;
     let served = async {
         node.ready(&config).await;
+        if config.recover_cluster {
+            tracing::info!(
+                "recovered: this node is a cluster of its own; start it again without --recover-cluster"
+            );
+            return Ok(());
+        }
         let cannot_accept = |error: std::io::Error| format!("connections cannot be accepted: {error}");
         node.server.accept(amqp, None).map_err(cannot_accept)?;
         if let (Some(listener), Some(tls)) = (amqps, tls) {
@@ -78,7 +83,7 @@ async fn serve(
             addresses.join(", "),
             config.data_dir.display()
         );
-        std::future::pending::<Result<Infallible, String>>().await
+        std::future::pending::<Result<(), String>>().await
     };
     let (why, failure) = tokio::select! {
         _ = interrupt.recv() => ("SIGINT", None),
@@ -88,7 +93,10 @@ async fn serve(
             ("the disk failed", Some(why))
         }
         why = cluster_ended(node.cluster.as_ref()) => ("the node ends", Some(why)),
-        Err(why) = served => ("the node cannot serve", Some(why)),
+        served = served => match served {
+            Ok(()) => ("recovered", None),
+            Err(why) => ("the node cannot serve", Some(why)),
+        },
     };
     tracing::info!("{why}: closing {} connections", node.broker.connections().count());
     let closed = node.stop().await;
@@ -177,6 +185,9 @@ fn prepare_cluster(
     http: Option<&TcpListener>,
 ) -> Result<Option<Prepared>, String> {
     let Some(cluster) = &config.cluster else {
+        if config.recover_cluster {
+            return Err("recover-cluster is set: it needs cluster-addr and the cluster's secret".to_owned());
+        }
         if config.data_dir.join("node").exists() {
             tracing::warn!(
                 "the data directory is that of a cluster's node and cluster-addr is not set: it starts alone"

@@ -160,7 +160,7 @@ pub(crate) fn refusal(answer: &Answer) -> Failure {
         None => format!("the node answered {}", answer.status),
     };
     match answer.status {
-        400 | 404 => Failure::data(reason),
+        400 | 404 | 409 => Failure::data(reason),
         401 => Failure::data(format!("access refused: {reason}")),
         503 => Failure::unavailable(reason),
         _ => Failure::software(reason),

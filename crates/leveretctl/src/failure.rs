@@ -42,6 +42,11 @@ impl Failure {
         Failure::new(70, text)
     }
 
+    /// Whether trying again changes nothing.
+    pub(crate) fn is_usage(&self) -> bool {
+        self.code == 64
+    }
+
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code)
     }

@@ -56,6 +56,8 @@ pub(crate) const QUEUES: Columns = Columns {
         "leader",
         "members",
         "online",
+        "node",
+        "home",
     ],
 };
 
@@ -117,6 +119,7 @@ pub(crate) const CONNECTIONS: Columns = Columns {
         "send_cnt",
         "send_pend",
         "user_provided_name",
+        "node",
     ],
 };
 
@@ -139,6 +142,7 @@ pub(crate) const CHANNELS: Columns = Columns {
         "prefetch_count",
         "global_prefetch_count",
         "state",
+        "node",
     ],
 };
 
@@ -192,6 +196,7 @@ fn value(item: &Value, column: &str) -> Value {
         "queue_name" => "/queue/name",
         "channel_pid" => "/channel_details/name",
         "connection" => "/connection_details/name",
+        "home" => "/node",
         "owner_pid" => "/owner_pid_details/name",
         // Nothing here has an Erlang pid; a connection's or channel's name serves where one is needed.
         "pid" => "/name",

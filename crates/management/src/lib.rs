@@ -6,6 +6,8 @@
 mod api;
 mod auth;
 mod body;
+mod client;
+mod cluster;
 mod fields;
 mod listener;
 mod query;

@@ -26,7 +26,7 @@ impl Failure {
         Failure { status, body: Some(body), asks_login: false }
     }
 
-    fn of(status: StatusCode, error: &str, reason: impl Into<Value>) -> Failure {
+    pub(crate) fn of(status: StatusCode, error: &str, reason: impl Into<Value>) -> Failure {
         Failure::new(status, json!({"error": error, "reason": reason.into()}))
     }
 

@@ -4,6 +4,7 @@
 //! lock is taken for a moment at a time.
 
 use crate::api::Api;
+use crate::client::Client;
 use broker::queue::QueueTotals;
 use engine::queue::QueueListing;
 use parking_lot::Mutex;
@@ -54,6 +55,11 @@ impl<const N: usize> Series<N> {
         self.last = now;
     }
 
+    /// Nothing new was heard.
+    fn pause(&mut self) {
+        self.rates = [0.0; N];
+    }
+
     pub(crate) fn rate(&self, at: usize) -> f64 {
         self.rates[at]
     }
@@ -61,6 +67,17 @@ impl<const N: usize> Series<N> {
 
 /// Counters, then messages, ready and unacknowledged.
 pub(crate) type QueueSeries = Series<12>;
+
+impl QueueSeries {
+    /// Adds what a queue has counted since `before`, what it holds, and how fast both change.
+    fn add(&mut self, queue: &QueueSeries, before: &QueueSeries) {
+        let numbers = queue.last.iter().zip(before.last).enumerate();
+        for (place, (at, (now, before))) in self.last.iter_mut().zip(numbers) {
+            *place += if at < COUNTERS.len() { now.saturating_sub(before) } else { *now };
+        }
+        self.rates.iter_mut().zip(queue.rates).for_each(|(sum, rate)| *sum += rate);
+    }
+}
 
 fn numbers(listing: &QueueListing) -> [u64; 12] {
     let mut numbers = [0; 12];
@@ -106,31 +123,62 @@ pub(crate) async fn run(api: Arc<Api>) {
     let mut tick = tokio::time::interval(INTERVAL);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut last = Instant::now();
+    let mut heard = None;
     loop {
         tick.tick().await;
+        let others = api.ask_others_again().await;
         let now = Instant::now();
-        let seconds = now.duration_since(last).as_secs_f64().max(0.001);
+        let here = seconds(last, now);
         last = now;
-        sample(&api, seconds).await;
+        let there = match (heard, others) {
+            // What has gathered since their start says nothing of how fast it goes now.
+            (None, Some(_)) => Some(f64::INFINITY),
+            (Some(before), Some(now)) if now > before => Some(seconds(before, now)),
+            _ => None,
+        };
+        heard = others.or(heard);
+        sample(&api, &Passed { here, there }).await;
     }
 }
 
-async fn sample(api: &Api, seconds: f64) {
+fn seconds(from: Instant, to: Instant) -> f64 {
+    to.duration_since(from).as_secs_f64().max(0.001)
+}
+
+/// Seconds since the last sample.
+struct Passed {
+    here: f64,
+    /// Between what other nodes told then and now; None when they have told nothing new.
+    there: Option<f64>,
+}
+
+impl Passed {
+    /// Takes new numbers of something that is elsewhere or not.
+    fn update<const N: usize>(&self, series: Option<Series<N>>, is_away: bool, now: [u64; N]) -> Series<N> {
+        let is_new = series.is_none();
+        let mut series = series.unwrap_or_default();
+        match self.there {
+            _ if !is_away => series.update(now, self.here),
+            Some(_) if is_new => series.update(now, f64::INFINITY),
+            Some(there) => series.update(now, there),
+            None => series.pause(),
+        }
+        series
+    }
+}
+
+async fn sample(api: &Api, passed: &Passed) {
     let mut before = std::mem::take(&mut *api.samples.queues.lock());
     let mut after = HashMap::with_capacity(before.len());
-    let mut all = api.samples.all().last;
-    all[9..].fill(0);
+    let mut all = QueueSeries { last: api.samples.all().last, ..QueueSeries::default() };
+    all.last[9..].fill(0);
     let catalog = api.catalog();
     let rows = catalog.vhosts.values().flat_map(|vhost| vhost.queues.values());
     for (at, row) in rows.enumerate() {
         if let Some(queue) = api.broker.queue(row.id) {
-            let now = numbers(&queue.listing());
-            let mut series = before.remove(&row.id).unwrap_or_default();
-            for (place, (now, old)) in all.iter_mut().zip(now.iter().zip(series.last)).take(COUNTERS.len()) {
-                *place += now.saturating_sub(old);
-            }
-            all[9..].iter_mut().zip(&now[9..]).for_each(|(place, count)| *place += count);
-            series.update(now, seconds);
+            let old = before.remove(&row.id);
+            let series = passed.update(old, queue.is_away(), numbers(&queue.listing()));
+            all.add(&series, &old.unwrap_or_default());
             after.insert(row.id, series);
         }
         if at % BATCH == BATCH - 1 {
@@ -138,20 +186,27 @@ async fn sample(api: &Api, seconds: f64) {
         }
     }
     *api.samples.queues.lock() = after;
-    api.samples.all.lock().update(all, seconds);
+    *api.samples.all.lock() = all;
+    sample_node(api, passed);
+    sample_clients(api, passed);
+}
+
+fn sample_node(api: &Api, passed: &Passed) {
     let mut node = api.samples.node.lock();
     for (name, _, value) in api.broker.metrics().all() {
-        node.entry(name).or_default().update([value], seconds);
+        node.entry(name).or_default().update([value], passed.here);
     }
-    drop(node);
+}
+
+fn sample_clients(api: &Api, passed: &Passed) {
     let mut before = std::mem::take(&mut *api.samples.connections.lock());
-    let connections = api.broker.connections().all().into_iter().map(|(id, connection)| {
-        let listing = connection.listing();
-        let mut series = before.remove(&id).unwrap_or_default();
-        series.update([listing.received_bytes, listing.sent_bytes], seconds);
-        (id, series)
+    let sampled = api.clients().into_iter().map(|client| {
+        let (id, listing) = (client.id(), client.listing());
+        let is_away = matches!(client, Client::There(_));
+        let now = [listing.received_bytes, listing.sent_bytes];
+        (id, passed.update(before.remove(&id), is_away, now))
     });
-    let after = connections.collect();
+    let after = sampled.collect();
     *api.samples.connections.lock() = after;
 }
 
@@ -218,6 +273,40 @@ mod tests {
         series.update([10, 5], 1.0);
         series.update([110, 0], 5.0);
         assert_eq!((series.rate(0), series.rate(1)), (20.0, -1.0));
+    }
+
+    #[test]
+    fn what_is_elsewhere_changes_between_the_words_of_its_node() {
+        let passed = |there| Passed { here: 5.0, there };
+        // Seconds between words; whether it was known and is elsewhere; the number now; the rate and the last number.
+        let table = [
+            (None, true, false, 110, 20.0, 110),
+            (None, false, false, 110, 22.0, 110),
+            (Some(10.0), true, true, 110, 10.0, 110),
+            (Some(f64::INFINITY), true, true, 110, 0.0, 110),
+            // Nothing was heard: no rate, and the number counts from before.
+            (None, true, true, 110, 0.0, 10),
+            // Its past is no rate.
+            (Some(10.0), false, true, 110, 0.0, 110),
+        ];
+        for (there, is_known, is_away, now, rate, last) in table {
+            let known = Series::<1> { last: [10], rates: [7.0] };
+            let series = passed(there).update(is_known.then_some(known), is_away, [now]);
+            assert_eq!((series.rate(0), series.last), (rate, [last]), "{there:?} {is_known} {is_away}");
+        }
+    }
+
+    #[test]
+    fn sums_count_what_came_and_hold_what_is() {
+        let mut all = QueueSeries::default();
+        let series = |counter, gauge, rate| QueueSeries {
+            last: std::array::from_fn(|at| if at < COUNTERS.len() { counter } else { gauge }),
+            rates: [rate; 12],
+        };
+        all.add(&series(100, 5, 2.0), &series(90, 50, 9.0));
+        // Its home has started again and counts from 0.
+        all.add(&series(3, 1, 0.5), &series(90, 0, 0.0));
+        assert_eq!((all.last[0], all.last[11], all.rate(0)), (10, 6, 2.5));
     }
 
     #[test]

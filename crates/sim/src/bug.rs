@@ -9,8 +9,6 @@ pub enum Bug {
     LossOfAnyBoot,
     /// A node that has voted on who forms the cluster does not write it down.
     VoteForgotten,
-    /// A node that has voted for itself stops asking for votes when it meets one with a lower id.
-    OwnVoteNotPursued,
     /// A node that starts again keeps what it held in memory, in the catalog.
     NewStartKeepsPassingQueues,
     /// Nodes whose place another one took stay in the group and count for its majority.

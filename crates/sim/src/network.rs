@@ -13,6 +13,8 @@ use std::rc::Rc;
 use std::time::Duration;
 use types::limits::LINK_SILENCE_MS;
 
+/// Why a call comes back when no process listens.
+pub const NOBODY: &str = "nobody is there";
 /// How often links are looked at, milliseconds.
 const LINKS_EVERY_MS: u64 = 100;
 
@@ -118,7 +120,7 @@ impl Node {
         self.world.schedule.after(self.world.delay(), move || {
             let Some(place) = world.place_at(to) else {
                 // Nobody listens there.
-                promise.keep(Reply::Refused("nobody is there".to_owned()));
+                promise.keep(Reply::Refused(NOBODY.to_owned()));
                 return;
             };
             if !world.passes(caller.place, place) {

@@ -39,15 +39,7 @@ pub fn play(settings: Settings) -> Result<Played, String> {
     let world = World::new(settings, invariants::all());
     let nodes = if world.dice.permille(700) { 3 } else { 2 + world.dice.below(4) };
     (0..nodes).for_each(|_| world.add_machine());
-    // Some plays are about how a cluster begins.
-    let (chaos, calm) = match world.dice.permille(300) {
-        true => {
-            world.make_weather();
-            (world.dice.ms(1_000, 5_000), world.dice.ms(50, 400))
-        }
-        false => (world.dice.ms(3_000, 20_000), world.dice.ms(200, 3_000)),
-    };
-    begin(&world, chaos, calm);
+    let chaos = begin(&world, nodes);
     run_until(&world, chaos)?;
     world.heal_all();
     let rest = come_to_rest(&world)?;
@@ -55,8 +47,22 @@ pub fn play(settings: Settings) -> Result<Played, String> {
     Ok(Played { nodes, changes, chaos, rest, trace: world.trace() })
 }
 
-fn begin(world: &Rc<World>, chaos: Duration, calm: Duration) {
-    let calm_ms = u64::try_from(calm.as_millis()).unwrap_or(1_000);
+/// How long things go wrong, how long the longest pause in it is, and when the last node starts, milliseconds.
+fn times(world: &World, nodes: usize) -> (Duration, u64, u64) {
+    let dice = &world.dice;
+    if dice.permille(300) {
+        // It is about how a cluster begins.
+        if nodes <= 3 {
+            world.make_weather();
+        }
+        return (dice.ms(4_000, 9_000), 100 + dice.any() % 900, 6_000);
+    }
+    (dice.ms(3_000, 20_000), 200 + dice.any() % 2_800, 2_000)
+}
+
+/// Has everything begin; how long things go wrong.
+fn begin(world: &Rc<World>, nodes: usize) -> Duration {
+    let (chaos, calm_ms, start_ms) = times(world, nodes);
     let schedule = &world.schedule;
     schedule.spawn(0, keep_links(world.clone()));
     schedule.spawn(0, keep_leaders(world.clone()));
@@ -66,17 +72,18 @@ fn begin(world: &Rc<World>, chaos: Duration, calm: Duration) {
     };
     for place in world.places() {
         schedule.spawn(0, clients(world.clone(), place, lasting(world)));
-        let (starter, pause) = (world.clone(), world.dice.ms(0, 2_000));
+        let (starter, pause) = (world.clone(), world.dice.ms(0, start_ms));
         schedule.after(pause, move || starter.start(place));
     }
     let (troubled, lasts) = (world.clone(), lasting(world));
     schedule.spawn(0, async move {
         // The votes of more than three can be split for good, which is known: their clusters are formed in peace.
-        while troubled.places().len() > 3 && !is_formed(&troubled) && lasts() {
+        while nodes > 3 && !is_formed(&troubled) && lasts() {
             troubled.schedule.sleep(Duration::from_millis(100)).await;
         }
         faults(troubled, calm_ms, lasts).await;
     });
+    chaos
 }
 
 fn is_formed(world: &World) -> bool {

@@ -5,7 +5,7 @@
 use crate::bug::Bug;
 use crate::invariants::Seen;
 use crate::machine::row;
-use crate::network::{Reply, Request};
+use crate::network::{NOBODY, Reply, Request};
 use crate::register::Register;
 use crate::world::Node;
 use broker::catalog::Command;
@@ -53,12 +53,15 @@ impl Node {
         let registers = self.world.registers.borrow();
         let register = cluster.and_then(|cluster| registers.get(&cluster.0));
         let is_alone = register.is_some_and(|it| it.added.len() == 1 && it.added.contains(&node));
+        let voters = register.map_or(0, |it| it.voters.len());
         self.with(|process, _| {
             let known = process.catalog.nodes.get(&node);
             Standing {
                 cluster,
                 is_member_now: known.is_some_and(|row| row.boot == process.boot && row.up),
                 has_lease: process.lease_until > now,
+                voters,
+                up: process.catalog.nodes.values().filter(|node| node.up).count(),
                 is_half_formed: is_alone && !process.catalog.is_cluster(),
                 is_known: known.is_some(),
                 since_start: now.saturating_sub(process.since),
@@ -67,13 +70,14 @@ impl Node {
     }
 
     fn seeker(&self) -> Option<Seeker> {
-        let forgets = self.world.has(Bug::OwnVoteNotPursued);
+        let now = self.world.now();
         self.with(|process, disk| Seeker {
             me: disk.node,
             cluster: disk.cluster,
-            has_own_vote: !forgets && disk.ballot.is_some_and(|ballot| ballot.founder == disk.node.0),
+            has_own_vote: disk.ballot.is_some_and(|ballot| ballot.founder == disk.node.0),
             is_pristine: is_pristine(&process.catalog),
             expected: 1,
+            since_start: now.saturating_sub(process.since),
         })
     }
 
@@ -226,8 +230,13 @@ impl Node {
         let mut votes = 1;
         for voter in met {
             let answer = self.call(voter.addr, Request::Ballot(own), CLUSTER_JOIN_CALL_MS).await;
-            if matches!(answer, Some(Reply::Ballot(given)) if given == own) {
-                votes += 1;
+            match answer {
+                Some(Reply::Ballot(given)) if given == own => votes += 1,
+                Some(Reply::Refused(why)) if why != NOBODY => {
+                    self.wait_for(format!("node {} gives no vote: {why}", voter.node.name))?;
+                    return Some(None);
+                }
+                _ => {}
             }
         }
         if let Err(why) = elected(votes, majority) {

@@ -52,6 +52,8 @@ pub const CLUSTER_FEATURE_LEVEL: u64 = 1;
 pub const CLUSTER_LOOK_MS: u64 = 100;
 /// How long a node waits for an answer when it joins.
 pub const CLUSTER_JOIN_CALL_MS: u64 = 5_000;
+/// New nodes wait so long for all that are expected; then most of them are enough to form a cluster.
+pub const CLUSTER_FORM_ALL_MS: u64 = 3_000;
 /// A member whose cluster does not answer for so long after its start serves the queues it has.
 pub const CLUSTER_SERVE_ALONE_MS: u64 = 5_000;
 /// Members that are not linked are looked for at the addresses of the operator so often.
@@ -60,6 +62,10 @@ pub const CLUSTER_REDISCOVER_MS: u64 = 2_000;
 pub const CLUSTER_LEAVE_MS: u64 = 20_000;
 /// How long other nodes have to tell what a listing needs of them.
 pub const CLUSTER_REFRESH_MS: u64 = 1_000;
+/// What other nodes told for a listing is good for so long, before they are asked again.
+pub const CLUSTER_REFRESH_AGAIN_MS: u64 = 500;
+/// Other nodes are asked for rates for so long after the last listing that needed them.
+pub const CLUSTER_WATCHED_MS: u64 = 60_000;
 /// A member that does not answer in any way is taken for lost after this time.
 pub const CLUSTER_LOST_AFTER_MS: u64 = 200;
 /// A node that gets the catalog's changes and has been no member for so long is taken out of the catalog's group.
@@ -127,6 +133,8 @@ pub const HOUSEKEEPING_SECONDS: u64 = 5;
 pub const WAL_PENDING_MAX_BYTES: usize = 32 * 1024 * 1024;
 /// Dead letters of one queue that are being published at a time.
 pub const DEAD_LETTER_WINDOW: usize = 512;
+/// A dead letter for a queue whose home is out of reach is tried again after this time.
+pub const DEAD_LETTER_RETRY_MS: u64 = 1_000;
 /// Publishers are blocked while the disk has less room (RabbitMQ's disk_free_limit).
 pub const DISK_FREE_LIMIT_BYTES: u64 = 50_000_000;
 

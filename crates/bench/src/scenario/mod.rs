@@ -6,6 +6,7 @@
 pub mod backlog;
 pub mod backlog_memory;
 pub mod channel_churn;
+pub mod cluster;
 pub mod connection_churn;
 pub mod declare;
 pub mod delete_bindings;

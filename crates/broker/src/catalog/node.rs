@@ -122,6 +122,34 @@ impl Catalog {
         Ok(true)
     }
 
+    /// What is left of a cluster for one of its nodes, as if it had always been alone: the other nodes are gone
+    /// with the queues that lived there. Gives these.
+    pub fn alone(mut self, me: NodeId) -> (Catalog, Vec<Arc<super::Queue>>) {
+        let mut events = Vec::new();
+        let mut change = Change { version: self.version + 1, events: &mut events };
+        let others: Vec<NodeId> = self.nodes.keys().copied().filter(|id| *id != me).collect();
+        for other in others {
+            self.lose_passing_rows(other, &mut change);
+            for (vhost, names) in self.queues_at(other, |_| true) {
+                for name in names {
+                    // It was just there.
+                    let _ = self.delete_queue(&vhost, &name, None, &mut change);
+                }
+            }
+            self.move_homes(other, me, &mut change);
+        }
+        self.lose_passing_rows(me, &mut change);
+        self.move_homes(me, NodeId::default(), &mut change);
+        self.version = change.version;
+        (self.cluster, self.nodes) = (0, imbl::OrdMap::new());
+        let lost = events.into_iter().filter_map(|event| match event {
+            Event::QueueDeleted(queue) if queue.durable && queue.home != me => Some(queue),
+            _ => None,
+        });
+        let lost = lost.collect();
+        (self, lost)
+    }
+
     fn set_node(&mut self, node: Node, change: &mut Change<'_>) {
         let node = Arc::new(node);
         self.nodes.insert(node.id, node.clone());

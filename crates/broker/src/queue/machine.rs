@@ -411,6 +411,13 @@ impl QueueMachine {
         }
     }
 
+    /// Dead letters could not be brought where they should be: they are named again.
+    pub fn letters_came_back(&mut self, indexes: impl Iterator<Item = u64>) {
+        for index in indexes {
+            self.lettered.remove(&index);
+        }
+    }
+
     /// Dead letters have arrived where they should.
     pub fn dead_lettered(&mut self, indexes: impl Iterator<Item = u64>) {
         let mut ranges: Vec<Range> = Vec::new();

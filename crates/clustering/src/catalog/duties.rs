@@ -108,7 +108,8 @@ impl Core {
     pub(super) async fn settle_lease(self: Arc<Core>) {
         let mut applied = self.applied.subscribe();
         loop {
-            if let Some(id) = *applied.borrow_and_update() {
+            let id = *applied.borrow_and_update();
+            if let Some(id) = id {
                 self.holder.applied(id.index);
             }
             if applied.changed().await.is_err() {
@@ -150,18 +151,30 @@ impl Core {
                 }
                 (metrics.current_leader.map(NodeId), metrics.running_state.clone().err())
             };
-            if let Some(error) = failure
-                && !*self.stop.borrow()
-            {
-                tracing::error!(%error, "the cluster's catalog cannot go on on this node");
-                self.failure.send_replace(Some(format!("the cluster's catalog cannot go on: {error}")));
+            if let Some(error) = failure {
+                self.fail(&error.to_string());
                 return;
             }
             self.leader.send_if_modified(|known| std::mem::replace(known, leader) != leader);
             if changes.changed().await.is_err() {
+                self.fail("it has come upon a fault of its own");
                 return;
             }
         }
+    }
+
+    /// The group cannot go on, unless it was to end.
+    fn fail(&self, why: &str) {
+        if *self.stop.borrow() {
+            return;
+        }
+        tracing::error!("the cluster's catalog cannot go on on this node: {why}");
+        self.leader.send_replace(None);
+        self.failure.send_if_modified(|failure| {
+            let is_first = failure.is_none();
+            failure.get_or_insert_with(|| format!("the cluster's catalog cannot go on: {why}"));
+            is_first
+        });
     }
 
     /// Has the log made shorter when its entries are large; to be spawned once.

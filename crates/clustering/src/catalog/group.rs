@@ -250,8 +250,9 @@ impl CatalogGroup {
     /// Comes back with the reason when the group cannot go on.
     pub async fn failed(&self) -> String {
         let mut failure = self.core.failure.subscribe();
-        match failure.wait_for(Option::is_some).await {
-            Ok(why) => why.clone().unwrap_or_default(),
+        let why = failure.wait_for(Option::is_some).await.map(|why| why.clone().unwrap_or_default());
+        match why {
+            Ok(why) => why,
             Err(_) => std::future::pending().await,
         }
     }

@@ -16,8 +16,8 @@ use storage::wal::{EntryKind, Sequence};
 
 /// What to do with a member whose log is damaged.
 const DAMAGE_ADVICE: &str = "a member of a cluster that has lost part of what it agreed to must not vote any \
-                             more: restore the data directory from a backup, or empty it and let the node \
-                             join again as a new one, then remove the old one from the cluster";
+                             more: empty the data directory, let the node join again as a new one, and \
+                             remove the old one from the cluster";
 
 /// What a data directory says of the cluster its node is in. Filled by [`engine::Broker::open_member`].
 #[derive(Debug, Default)]
@@ -26,6 +26,8 @@ pub struct Member {
     /// Records before the first that says all: needed if there is none.
     early: Vec<(Sequence, Vec<u8>)>,
     whole: bool,
+    /// The node is to go on alone, without those that are lost.
+    recovers: bool,
     pub(super) log: LogState,
     pub(super) beginning: Beginning,
 }
@@ -42,6 +44,12 @@ impl Member {
     /// Nothing yet; `node` is the node's own id.
     pub fn new(node: types::NodeId) -> Member {
         Member { node: node.0, ..Member::default() }
+    }
+
+    /// As `new`, for a node whose cluster has lost its majority for ever: it is taken out of the cluster it was
+    /// in and can form another one with all that it knows.
+    pub fn recovering(node: types::NodeId) -> Member {
+        Member { recovers: true, ..Member::new(node) }
     }
 
     /// The cluster the node is in.
@@ -64,7 +72,22 @@ impl Member {
         Ok(())
     }
 
-    /// Applies what is known to be committed to the catalog that is kept.
+    /// Leaves the cluster that is lost: what this node knows of its catalog becomes its own. Entries that are not
+    /// known to be committed count too, since others may have answered for them.
+    fn leave_lost_cluster(&mut self) -> Catalog {
+        let beginning = std::mem::take(&mut self.beginning);
+        self.log = LogState::default();
+        let nodes: Vec<String> =
+            beginning.state.catalog.nodes.values().map(|node| node.name.clone()).collect();
+        let (catalog, lost) = beginning.state.catalog.alone(types::NodeId(self.node));
+        tracing::warn!("recovering without the cluster of nodes {}", nodes.join(", "));
+        for queue in lost {
+            tracing::warn!(queue = %queue.name, vhost = %queue.vhost, "the queue lived on a node that is given up");
+        }
+        catalog
+    }
+
+    /// Applies what is known to be committed to the catalog that is kept; everything when the node recovers.
     fn begin(&mut self) -> Result<(), String> {
         let mut beginning = Beginning::default();
         if let Some((meta, data)) = self.log.snapshot() {
@@ -73,8 +96,9 @@ impl Member {
             beginning.membership = meta.last_membership.clone();
         }
         let first = beginning.applied.map_or(0, |id| id.index + 1);
-        let end = self.log.committed().map_or(0, |id| id.index + 1);
-        for entry in self.log.entries(&(first..end.max(first))) {
+        let known = self.log.committed().map_or(0, |id| id.index + 1);
+        let end = if self.recovers { u64::MAX } else { known.max(first) };
+        for entry in self.log.entries(&(first..end)) {
             let follows = beginning.applied.is_none_or(|last| last.index + 1 == entry.log_id.index);
             if !follows {
                 return Err(format!("entries before {} are missing; {DAMAGE_ADVICE}", entry.log_id));
@@ -141,6 +165,9 @@ impl ClusterLog for Member {
             return Err(format!("{first}; {DAMAGE_ADVICE}"));
         }
         self.begin().map_err(|why| format!("the cluster's log: {why}"))?;
+        if self.recovers {
+            return Ok(Some(self.leave_lost_cluster()));
+        }
         Ok(Some(self.beginning.state.catalog.clone()))
     }
 }

@@ -9,6 +9,7 @@ use super::lease::{Acks, Clock};
 use super::proposal::Answer;
 use super::raft::Types;
 use crate::identity::ClusterId;
+pub use crate::transport::CallError;
 use bytes::Bytes;
 use openraft::error::{
     InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, Timeout, Unreachable,
@@ -21,7 +22,6 @@ use openraft::raft::{
 use openraft::{EmptyNode, RPCTypes, RaftNetwork, RaftNetworkFactory};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -52,32 +52,6 @@ pub mod kind {
 const FORMAT: u8 = 1;
 /// Version and cluster.
 const HEAD_BYTES: usize = 17;
-
-/// Why a call had no answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CallError {
-    /// There is no link to the node.
-    NotConnected,
-    /// No answer in time; the call may have been done.
-    TimedOut,
-    /// The link was closed; the call may have been done.
-    Closed,
-    /// The node refused it, and why.
-    Refused(String),
-}
-
-impl fmt::Display for CallError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            CallError::NotConnected => f.write_str("there is no link to the node"),
-            CallError::TimedOut => f.write_str("no answer in time"),
-            CallError::Closed => f.write_str("the link was closed"),
-            CallError::Refused(why) => f.write_str(why),
-        }
-    }
-}
-
-impl std::error::Error for CallError {}
 
 /// The answer to come of a call.
 pub type Call<'a> = Pin<Box<dyn Future<Output = Result<Bytes, CallError>> + Send + 'a>>;

@@ -32,6 +32,8 @@ pub struct GroupStatus {
     pub committed: Option<u64>,
     /// Index of the last entry that is applied here.
     pub applied: Option<u64>,
+    /// Bytes of the log's entries in memory, about.
+    pub log_bytes: usize,
     /// All members, by id.
     pub members: Vec<MemberStatus>,
     /// Whether it is being changed who votes: most of the old and most of the new voters are needed then.
@@ -69,16 +71,24 @@ impl CatalogGroup {
             };
             MemberStatus { node: NodeId(node), votes: voters.contains(&node), matched, applied, lag }
         };
+        // One lock after the other: guards must not live as long as the whole picture takes.
+        let (committed, log_bytes) = {
+            let log = core.log.state();
+            (log.committed().map(|id| id.index), log.entry_bytes())
+        };
+        let leader = *core.leader.borrow();
+        let failure = core.failure.borrow().clone();
         Some(GroupStatus {
-            leader: *core.leader.borrow(),
+            leader,
             term: metrics.current_term,
             last_log: metrics.last_log_index,
-            committed: core.log.state().committed().map(|id| id.index),
+            committed,
             applied,
+            log_bytes,
             members: metrics.membership_config.nodes().map(|(node, _)| member(*node)).collect(),
             changing: metrics.membership_config.membership().get_joint_config().len() > 1,
             has_majority: if leads { core.leads().is_some() } else { self.lease_held() },
-            failure: core.failure.borrow().clone(),
+            failure,
         })
     }
 }

@@ -97,7 +97,8 @@ impl Core {
         match proposed {
             Ok(Proposed::Done { index, answers }) if answers.len() == numbers.len() => {
                 self.desk.confirmed(&numbers, answers, index);
-                if let Some(applied) = *self.applied.borrow() {
+                let applied = *self.applied.borrow();
+                if let Some(applied) = applied {
                     self.desk.reached(applied.index, || self.target.snapshot());
                 }
                 return;

@@ -116,6 +116,7 @@ impl AwayQueue {
             | QueueCommand::Tick
             | QueueCommand::Committed(_)
             | QueueCommand::DeadLettered(_)
+            | QueueCommand::LettersCameBack(_)
             | QueueCommand::Paged(..)
             | QueueCommand::Loaded(..)
             | QueueCommand::Checkpoint(_)
@@ -292,13 +293,12 @@ fn is_question(command: &QueueCommand) -> bool {
 }
 
 /// Tells a publisher what became of its messages.
-pub(super) fn tell(ticket: Option<Ticket>, refused: bool, broker: &Broker) {
+pub(super) fn tell(ticket: Option<Ticket>, cut_off: bool, broker: &Broker) {
     let Some(ticket) = ticket else { return };
-    let numbers: Vec<u64> = match refused {
-        true => ticket.ranges.iter().flat_map(|(first, last)| *first..=*last).collect(),
-        false => Vec::new(),
-    };
-    ticket.outlet.confirmed(&ticket.ranges, &numbers);
+    match cut_off {
+        true => ticket.outlet.cut_off(&ticket.ranges),
+        false => ticket.outlet.confirmed(&ticket.ranges, &[]),
+    }
     broker.touch(&ticket.outlet);
 }
 

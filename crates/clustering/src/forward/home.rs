@@ -255,6 +255,15 @@ fn run_again(queues: Vec<Arc<Queue>>, broker: &Broker) {
     broker.flush();
 }
 
+/// Takes the tickets whose first number is in the range.
+fn take_range(tickets: &mut BTreeMap<u64, Ticket>, first: u64, last: u64) -> Vec<(u64, Ticket)> {
+    let mut done = Vec::new();
+    while let Some((&start, _)) = tickets.range(first..=last.max(first)).next() {
+        done.extend(tickets.remove(&start).map(|ticket| (start, ticket)));
+    }
+    done
+}
+
 /// What comes over the link from a home.
 pub struct HomeLink {
     home: Arc<Home>,
@@ -322,15 +331,18 @@ impl HomeLink {
         let _ = done.send(());
     }
 
+    /// A range may stand for several tickets: the home joins what became durable at once.
     fn confirmed(&self, ranges: &[(u64, u64)], refused: &[u64]) {
         for (first, last) in ranges {
-            let Some(ticket) = self.home.state.lock().tickets.remove(first) else { continue };
-            let among = refused.iter().filter(|number| (first..=last).contains(number));
-            let numbers: Vec<u64> = among
-                .filter_map(|number| ticket.number(u32::try_from(number - first).unwrap_or(u32::MAX)))
-                .collect();
-            ticket.outlet.confirmed(&ticket.ranges, &numbers);
-            self.broker.touch(&ticket.outlet);
+            let done = take_range(&mut self.home.state.lock().tickets, *first, *last);
+            for (start, ticket) in done {
+                let numbers: Vec<u64> = refused
+                    .iter()
+                    .filter_map(|number| ticket.number(u32::try_from(number.checked_sub(start)?).ok()?))
+                    .collect();
+                ticket.outlet.confirmed(&ticket.ranges, &numbers);
+                self.broker.touch(&ticket.outlet);
+            }
         }
     }
 

@@ -514,6 +514,45 @@ async fn a_deleted_queue_cancels_its_consumers_everywhere() {
 }
 
 #[tokio::test]
+async fn a_dead_letter_for_a_home_out_of_reach_stays_and_is_tried_again() {
+    let mut stage = Stage::new().await;
+    // On node 2, with dead letters going to q on node 1.
+    let mut arguments = FieldTable::new();
+    arguments.insert("x-dead-letter-exchange", types::FieldValue::text(""));
+    arguments.insert("x-dead-letter-routing-key", types::FieldValue::text("q"));
+    let declare = Command::DeclareQueue {
+        vhost: "/".into(),
+        name: "source".into(),
+        server_named: false,
+        durable: true,
+        auto_delete: false,
+        exclusive: false,
+        connection: ConnectionId(1),
+        arguments,
+        user: "u".into(),
+    };
+    stage.change(Command::DeclareAt { home: NodeId(2), command: Box::new(declare) }).await;
+    let timer = tokio::spawn(stage.away.clone().run_timer());
+    stage.cut();
+    stage.publish("source", "letter");
+    let (id, _answer) = stage.consume("source", false, 0, false);
+    stage.settle().await;
+    stage.post("source", QueueCommand::Reject(id, vec![(0, 1)]));
+    stage.settle().await;
+    assert_eq!(stage.queue("source").listing().dead_lettering, 1, "it is kept");
+    stage.connect();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while stage.counts("q").ready == 0 {
+        assert!(Instant::now() < deadline, "it is never tried again");
+        stage.settle().await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    stage.settle().await;
+    assert_eq!(stage.queue("source").listing().dead_lettering, 0, "it has arrived");
+    timer.abort();
+}
+
+#[tokio::test]
 async fn direct_replies_cross_nodes() {
     let mut stage = Stage::new().await;
     let listener = Arc::new(Client::default());

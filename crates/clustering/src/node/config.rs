@@ -36,6 +36,8 @@ pub struct ClusterConfig {
     pub http_addr: String,
     /// Where new queues live when nothing else was said.
     pub locator: Locator,
+    /// Leave a cluster that has lost its majority and form another one, once.
+    pub recover: bool,
     /// Times of the failure detector.
     pub periods: GossipPeriods,
     /// How long a node that does not answer stays a member that is up.

@@ -32,7 +32,7 @@ impl Shared {
                 return;
             }
             match self.standing(began.elapsed()).course() {
-                Course::LookAround => self.look_around().await,
+                Course::LookAround => self.look_around(began).await,
                 Course::Arrived(cluster) => {
                     tracing::info!(
                         cluster = format_args!("{:032x}", cluster.0),
@@ -54,7 +54,7 @@ impl Shared {
                         self.serve();
                     }
                     if look_around {
-                        self.look_around().await;
+                        self.look_around(began).await;
                     }
                 }
             }
@@ -64,12 +64,17 @@ impl Shared {
     fn standing(&self, since_start: Duration) -> Standing {
         let Some(group) = self.group.get() else { return Standing::default() };
         let catalog = self.broker.catalog();
+        let status = group.status();
         let is_own = |member: &MemberStatus| member.node == self.node && member.votes;
-        let is_alone = group.status().is_some_and(|status| status.members.iter().all(is_own));
+        let is_alone = status.as_ref().is_some_and(|status| status.members.iter().all(is_own));
+        let settled = status.as_ref().filter(|status| !status.changing);
+        let voters = settled.map_or(0, |status| status.members.iter().filter(|member| member.votes).count());
         Standing {
             cluster: group.cluster(),
             is_member_now: self.is_member_now(),
             has_lease: group.lease_held(),
+            voters,
+            up: catalog.nodes.values().filter(|node| node.up).count(),
             is_half_formed: is_alone && !catalog.is_cluster(),
             is_known: catalog.nodes.contains_key(&self.node),
             since_start,
@@ -90,9 +95,9 @@ impl Shared {
     }
 
     /// Asks who is there, and joins or forms what there is to join or form.
-    async fn look_around(self: &Arc<Shared>) {
+    async fn look_around(self: &Arc<Shared>, began: Instant) {
         let (mut met, mut has_myself, mut expected) = (Vec::new(), false, Expected::Nobody);
-        if let Some(join) = &self.config.join {
+        if let Some(join) = self.config.join.as_ref().filter(|_| !self.config.recover) {
             (met, has_myself) = self.meet(join.resolve().await).await;
             expected = match join {
                 Discovery::Dns { .. } => Expected::ByName(join.expected()),
@@ -103,7 +108,7 @@ impl Shared {
             return;
         }
         let seeker = match expected.count(has_myself) {
-            Ok(expected) => Seeker { expected, ..self.seeker() },
+            Ok(expected) => Seeker { expected, since_start: began.elapsed(), ..self.seeker() },
             Err(why) => return self.wait_for(why),
         };
         match seeker.next(&met) {
@@ -128,6 +133,7 @@ impl Shared {
             has_own_vote: vote.is_some_and(|vote| vote.founder == self.node.0),
             is_pristine: is_pristine(&self.broker.catalog()),
             expected: 1,
+            since_start: Duration::ZERO,
         }
     }
 
@@ -184,8 +190,24 @@ impl Shared {
             Err(why) => return self.end(&format!("the cluster cannot be formed: {why}")),
         };
         match formed {
-            Ok(_) => tracing::info!(cluster = format_args!("{:032x}", cluster.0), "formed a cluster"),
+            Ok(_) => {
+                tracing::info!(cluster = format_args!("{:032x}", cluster.0), "formed a cluster");
+                self.name_cluster().await;
+            }
             Err(error) => tracing::warn!(%error, "forming the cluster goes on"),
+        }
+    }
+
+    /// All nodes call the cluster what its first node is called, as in RabbitMQ, until somebody gives it a name.
+    async fn name_cluster(&self) {
+        const PARAMETER: &str = "cluster_name";
+        if self.broker.catalog().global_parameters.contains_key(PARAMETER) {
+            return;
+        }
+        let name = json_text(&self.config.node_name);
+        let named = Command::SetGlobalParameter { name: PARAMETER.to_owned(), value: name };
+        if let Err(error) = self.broker.change(named).await {
+            tracing::warn!(%error, "the cluster has no name of its own yet");
         }
     }
 
@@ -207,10 +229,14 @@ impl Shared {
         let limit = Duration::from_millis(CLUSTER_JOIN_CALL_MS);
         for voter in met {
             let Ok(ask) = body(&own) else { return None };
-            if let Ok((_, answer)) = self.mesh.call_addr(voter.addr, kind::BALLOT, ask, limit).await
-                && fields::<Ballot>(&answer).is_ok_and(|given| given == own)
-            {
-                votes += 1;
+            match self.mesh.call_addr(voter.addr, kind::BALLOT, ask, limit).await {
+                Ok((_, answer)) if fields::<Ballot>(&answer).is_ok_and(|given| given == own) => votes += 1,
+                Err(CallError::Refused(why)) => {
+                    // It has data and forms the cluster, or is in one already: this node joins it then.
+                    self.wait_for(format!("node {} gives no vote: {why}", voter.node.name));
+                    return None;
+                }
+                _ => {}
             }
         }
         if let Err(why) = elected(votes, majority) {
@@ -251,6 +277,20 @@ impl Shared {
         let members = catalog.nodes.values().filter_map(|row| Some((row.id.0, row.addr.parse().ok()?)));
         Ok(Joined { cluster, members: members.collect() })
     }
+}
+
+/// A text as JSON has it.
+fn json_text(text: &str) -> String {
+    let mut json = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => json.extend(['\\', c]),
+            c if c.is_control() => json.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => json.push(c),
+        }
+    }
+    json.push('"');
+    json
 }
 
 fn new_cluster() -> u128 {

@@ -11,7 +11,7 @@ use broker::catalog::Catalog;
 use std::net::SocketAddr;
 use std::time::Duration;
 use types::NodeId;
-use types::limits::CLUSTER_SERVE_ALONE_MS;
+use types::limits::{CATALOG_VOTERS_MAX, CLUSTER_FORM_ALL_MS, CLUSTER_SERVE_ALONE_MS};
 
 /// Who was met.
 #[derive(Clone, Debug)]
@@ -31,6 +31,10 @@ pub struct Standing {
     pub is_member_now: bool,
     /// The cluster answers it.
     pub has_lease: bool,
+    /// How many nodes vote on the catalog; 0 while that is being changed.
+    pub voters: usize,
+    /// How many members are up.
+    pub up: usize,
     /// It is the only member of its group, and the catalog has no cluster yet.
     pub is_half_formed: bool,
     /// Its catalog has it as a member, whichever start.
@@ -61,15 +65,24 @@ impl Standing {
     /// What to do.
     pub fn course(&self) -> Course {
         let Some(cluster) = self.cluster else { return Course::LookAround };
-        if self.is_member_now && self.has_lease {
+        let is_late = self.since_start > Duration::from_millis(CLUSTER_SERVE_ALONE_MS);
+        // Before as many nodes vote as can the loss of the first one would be the loss of the cluster, so whoever
+        // waits for all nodes to be ready waits for that too.
+        let are_voters_chosen = self.voters >= usable_voters(self.up);
+        if self.is_member_now && self.has_lease && (is_late || are_voters_chosen) {
             return Course::Arrived(cluster);
         }
         if self.is_half_formed {
             return Course::FinishForming(cluster);
         }
-        let is_late = self.since_start > Duration::from_millis(CLUSTER_SERVE_ALONE_MS);
         Course::Wait { serve: self.is_known && is_late, look_around: !self.is_known }
     }
+}
+
+/// How many of so many nodes can vote: an odd number.
+fn usable_voters(nodes: usize) -> usize {
+    let most = nodes.clamp(1, CATALOG_VOTERS_MAX);
+    most - usize::from(most.is_multiple_of(2))
 }
 
 /// How many nodes the operator has told of.
@@ -116,6 +129,8 @@ pub struct Seeker {
     pub has_own_vote: bool,
     /// How many nodes form the cluster, itself among them.
     pub expected: usize,
+    /// How long ago it was started.
+    pub since_start: Duration,
 }
 
 /// What a node that looks for its cluster does next.
@@ -161,6 +176,13 @@ impl Seeker {
         if present < majority {
             return Next::Wait(format!(
                 "waiting for {majority} of {} nodes to form a cluster: {present} are there",
+                self.expected
+            ));
+        }
+        if present < self.expected && self.since_start < Duration::from_millis(CLUSTER_FORM_ALL_MS) {
+            // Whoever is missing may have data, and then it forms the cluster.
+            return Next::Wait(format!(
+                "waiting a moment for all {} nodes: {present} are there",
                 self.expected
             ));
         }
@@ -233,6 +255,7 @@ mod tests {
     use crate::identity::WIRE_VERSION;
 
     const CLUSTER: ClusterId = ClusterId(7);
+    const LATE: Duration = Duration::from_millis(CLUSTER_FORM_ALL_MS);
 
     fn met(id: u64, cluster: ClusterId) -> Met {
         let addr = SocketAddr::from(([10, 0, 0, 1], 25_672));
@@ -241,7 +264,14 @@ mod tests {
     }
 
     fn seeker(expected: usize) -> Seeker {
-        Seeker { me: NodeId(5), cluster: None, is_pristine: true, has_own_vote: false, expected }
+        Seeker {
+            me: NodeId(5),
+            cluster: None,
+            is_pristine: true,
+            has_own_vote: false,
+            expected,
+            since_start: LATE,
+        }
     }
 
     fn told(seeker: Seeker, others: &[Met]) -> String {
@@ -257,11 +287,14 @@ mod tests {
     fn a_node_joins_waits_or_forms_by_whom_it_met() {
         let none = ClusterId::default();
         let strange = Seeker { is_pristine: false, ..seeker(3) };
+        let early = Seeker { since_start: LATE / 2, ..seeker(3) };
         for (seeker, others, wanted) in [
             (seeker(1), vec![], "form"),
             (seeker(3), vec![], "waiting for 2 of 3 nodes"),
             (seeker(3), vec![met(6, none)], "ask for 2"),
             (seeker(3), vec![met(4, none)], "waiting for another node"),
+            (early, vec![met(6, none)], "waiting a moment for all 3 nodes: 2"),
+            (early, vec![met(6, none), met(7, none)], "ask for 2"),
             (Seeker { has_own_vote: true, ..seeker(3) }, vec![met(4, none)], "ask for 2"),
             (seeker(3), vec![met(4, none), met(6, CLUSTER)], "join 6"),
             (seeker(4), vec![met(6, none)], "waiting for 3 of 4 nodes"),
@@ -311,6 +344,7 @@ mod tests {
         let none = Standing::default();
         let inside = Standing { cluster: Some(CLUSTER), ..none };
         let known = Standing { is_known: true, ..inside };
+        let there = Standing { has_lease: true, is_member_now: true, up: 3, ..known };
         let late = Duration::from_millis(CLUSTER_SERVE_ALONE_MS + 1);
         for (standing, wanted) in [
             (none, Course::LookAround),
@@ -320,7 +354,9 @@ mod tests {
             (Standing { since_start: late, ..known }, Course::Wait { serve: true, look_around: false }),
             (Standing { is_half_formed: true, ..inside }, Course::FinishForming(CLUSTER)),
             (Standing { has_lease: true, ..known }, Course::Wait { serve: false, look_around: false }),
-            (Standing { has_lease: true, is_member_now: true, ..known }, Course::Arrived(CLUSTER)),
+            (Standing { voters: 3, ..there }, Course::Arrived(CLUSTER)),
+            (Standing { voters: 1, ..there }, Course::Wait { serve: false, look_around: false }),
+            (Standing { voters: 1, since_start: late, ..there }, Course::Arrived(CLUSTER)),
         ] {
             assert_eq!(standing.course(), wanted, "{standing:?}");
         }

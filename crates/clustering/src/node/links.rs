@@ -2,7 +2,7 @@
 //!
 //! Invariant: a link belongs to one forwarding session; when either ends, so does the other.
 
-use crate::catalog::{Call, CallError as CatalogCallError, Rpc};
+use crate::catalog::{Call, Rpc};
 use crate::forward::{ForwardHomes, Guest, HomeLink, Way};
 use crate::identity::NodeIdentity;
 use crate::transport::{CallError, FrameSink, LinkWriter, Mesh, MeshSink};
@@ -51,45 +51,34 @@ impl MeshSink for Links {
     fn data_up(&self, peer: &NodeIdentity, dialled: bool, writer: LinkWriter) -> Box<dyn FrameSink> {
         let way = Arc::new(LinkWay(writer.clone()));
         if dialled {
-            return Box::new(FromHome(self.homes.link_up(peer.node(), way, &self.broker)));
+            return Box::new(self.homes.link_up(peer.node(), way, &self.broker));
         }
         let guest = Guest::new(self.broker.clone(), way);
         writer.on_room(Box::new(guest.on_room()));
-        Box::new(FromGuest(guest))
+        Box::new(guest)
     }
 }
 
-struct FromHome(HomeLink);
+/// The two ends of forwarding take frames alike.
+macro_rules! frame_sinks {
+    ($($end:ty),*) => {
+        $(impl FrameSink for $end {
+            fn frame(&mut self, frame: Bytes) -> Result<(), String> {
+                <$end>::frame(self, &frame)
+            }
 
-impl FrameSink for FromHome {
-    fn frame(&mut self, frame: Bytes) -> Result<(), String> {
-        self.0.frame(&frame)
-    }
+            fn batch_end(&mut self) {
+                <$end>::batch_end(self);
+            }
 
-    fn batch_end(&mut self) {
-        self.0.batch_end();
-    }
-
-    fn closed(&mut self, _why: &str) {
-        self.0.closed();
-    }
+            fn closed(&mut self, _why: &str) {
+                <$end>::closed(self);
+            }
+        })*
+    };
 }
 
-struct FromGuest(Guest);
-
-impl FrameSink for FromGuest {
-    fn frame(&mut self, frame: Bytes) -> Result<(), String> {
-        self.0.frame(&frame)
-    }
-
-    fn batch_end(&mut self) {
-        self.0.batch_end();
-    }
-
-    fn closed(&mut self, _why: &str) {
-        self.0.closed();
-    }
-}
+frame_sinks!(HomeLink, Guest);
 
 /// The mesh as the catalog's way to other nodes.
 #[derive(Default)]
@@ -104,13 +93,8 @@ impl MeshCalls {
 impl Rpc for MeshCalls {
     fn call(&self, node: NodeId, kind: u8, body: Vec<u8>, timeout: Duration) -> Call<'_> {
         Box::pin(async move {
-            let mesh = self.0.get().and_then(Weak::upgrade).ok_or(CatalogCallError::NotConnected)?;
-            mesh.call(node, kind, body, timeout).await.map_err(|error| match error {
-                CallError::NotConnected => CatalogCallError::NotConnected,
-                CallError::TimedOut => CatalogCallError::TimedOut,
-                CallError::Closed => CatalogCallError::Closed,
-                CallError::Refused(why) => CatalogCallError::Refused(why),
-            })
+            let mesh = self.0.get().and_then(Weak::upgrade).ok_or(CallError::NotConnected)?;
+            mesh.call(node, kind, body, timeout).await
         })
     }
 }

@@ -43,7 +43,8 @@ impl Prepared {
         let sockets = Sockets::bind(&config)?;
         let boot = engine::route::random().max(1);
         let homes = Arc::new(ForwardHomes::default());
-        Ok(Prepared { node, boot, sockets, member: Member::new(node), homes, config })
+        let member = if config.recover { Member::recovering(node) } else { Member::new(node) };
+        Ok(Prepared { node, boot, sockets, member, homes, config })
     }
 
     /// The node's place, for the broker.
@@ -150,7 +151,13 @@ impl ClusterNode {
             }
         }));
         let group = CatalogGroup::start_on(group_config, member, &broker, calls).await?;
+        let failed = group.clone();
         let _ = shared.group.set(group);
+        let ending = shared.clone();
+        tokio::spawn(async move {
+            let why = failed.failed().await;
+            ending.end(&format!("the catalog cannot go on at this node: {why}"));
+        });
         broker.set_cluster(shared.clone());
         tokio::spawn(shared.clone().keep_identity(cluster));
         tokio::spawn(shared.clone().find_cluster());

@@ -182,7 +182,8 @@ mod tests {
             pattern: "^new".into(),
             apply_to: "all".into(),
             priority: 0,
-            definition: asking("queue-leader-locator", "balanced"),
+            // RabbitMQ takes queue-leader-locator in a policy for quorum queues only.
+            definition: asking("queue-master-locator", "min-masters"),
             operator: false,
         };
         catalog.apply(policy, &mut Vec::new()).unwrap();

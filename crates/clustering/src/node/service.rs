@@ -100,7 +100,7 @@ impl Service for Desk {
                         return Err("a node can only take itself out".to_owned());
                     }
                     // Goes on when the link to the leaving node ends.
-                    let work = tokio::spawn(async move { node.take_out(from).await });
+                    let work = tokio::spawn(async move { node.let_go(from).await });
                     work.await.map_err(|_| "the node is stopping".to_owned())??;
                     self::body(&())
                 }

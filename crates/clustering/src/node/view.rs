@@ -8,6 +8,7 @@ use super::listing::{self, ToldConnection};
 use super::member::Shared;
 use super::service::{body, kind, raw, rest};
 use crate::gossip::{Liveness, NodeFacts};
+use crate::transport::CallError;
 use broker::catalog::{Catalog, Command, Node};
 use engine::cluster::{
     ClusterStatus, ClusterView, Coming, NodeNumbers, NodeState, NodeView, RemoteConnection,
@@ -16,7 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
-use types::limits::{CLUSTER_LEAVE_MS, CLUSTER_REFRESH_MS};
+use types::limits::{CLUSTER_LEAVE_MS, CLUSTER_LOOK_MS, CLUSTER_REFRESH_MS};
 use types::{ConnectionId, NodeId};
 
 /// What other nodes have told.
@@ -158,10 +159,27 @@ impl Shared {
         self.take_out(row.id).await
     }
 
-    pub(super) async fn take_out(&self, node: NodeId) -> Result<(), String> {
-        self.broker.change(Command::ForgetNode { id: node }).await.map_err(|error| error.explanation)?;
-        let group = self.group.get().ok_or("the node is starting")?;
-        group.remove_node(node).await
+    /// First out of the group, which may need it for that, then out of the catalog, which ends its links.
+    async fn take_out(&self, node: NodeId) -> Result<(), String> {
+        self.group.get().ok_or("the node is starting")?.remove_node(node).await?;
+        self.forget_row(node).await
+    }
+
+    async fn forget_row(&self, node: NodeId) -> Result<(), String> {
+        let forgotten = self.broker.change(Command::ForgetNode { id: node }).await;
+        forgotten.map(drop).map_err(|error| error.explanation)
+    }
+
+    /// The same for a node that asks for it: it is told before its links end.
+    pub(super) async fn let_go(self: Arc<Shared>, node: NodeId) -> Result<(), String> {
+        self.group.get().ok_or("the node is starting")?.remove_node(node).await?;
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(CLUSTER_LOOK_MS)).await;
+            if let Err(why) = self.forget_row(node).await {
+                tracing::error!(%node, "the node has left and is still listed, forget it: {why}");
+            }
+        });
+        Ok(())
     }
 
     async fn leave_cluster(&self, force: bool) -> Result<(), String> {
@@ -188,10 +206,21 @@ impl Shared {
                     self.left();
                     return Ok(());
                 }
+                Err(CallError::Refused(why)) => refusal = why,
+                // Who takes this node out forgets the link at once, so that the answer may be lost.
+                Err(_) if self.is_taken_out().await => return Ok(()),
                 Err(error) => refusal = error.to_string(),
             }
         }
         Err(refusal)
+    }
+
+    /// Whether the catalog says so within a moment.
+    async fn is_taken_out(&self) -> bool {
+        let mut ends = self.ends.subscribe();
+        let said = ends.wait_for(Option::is_some);
+        let _ = tokio::time::timeout(Duration::from_millis(CLUSTER_REFRESH_MS), said).await;
+        !self.broker.catalog().nodes.contains_key(&self.node)
     }
 
     /// The node belongs to no cluster any more, and its data to nobody.

@@ -6,7 +6,10 @@
 use super::judgement::{self, Leading};
 use super::member::Shared;
 use crate::gossip::{Liveness, NodeFacts};
+use crate::transport::ProbeError;
 use engine::alarm::Alarms;
+use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use types::NodeId;
@@ -21,13 +24,23 @@ struct Memory {
     leading: Leading,
     facts_at: Option<Instant>,
     searched_at: Option<Instant>,
+    /// Whether all addresses that the operator gave were asked once since the cluster is known.
+    has_asked_all: bool,
+    /// Addresses at which a node of another cluster was met.
+    strangers: HashSet<SocketAddr>,
 }
 
 impl Shared {
     /// Looks after the node until it stops.
     pub(super) async fn watch(self: Arc<Shared>) {
-        let mut memory =
-            Memory { began: Instant::now(), leading: Leading::default(), facts_at: None, searched_at: None };
+        let mut memory = Memory {
+            began: Instant::now(),
+            leading: Leading::default(),
+            facts_at: None,
+            searched_at: None,
+            has_asked_all: false,
+            strangers: HashSet::new(),
+        };
         let mut changes = self.gossip.changes();
         while !self.is_ending() {
             let pause = tokio::time::sleep(Duration::from_millis(CLUSTER_LOOK_MS));
@@ -146,7 +159,8 @@ impl Shared {
         }
     }
 
-    /// Members that are not linked may be found at other addresses than they had.
+    /// Members that are not linked may be found at other addresses than they had. Nodes of other clusters among
+    /// the addresses are told of: whoever wrote the list takes them for members.
     async fn search(&self, memory: &mut Memory, now: Instant) {
         let due = memory
             .searched_at
@@ -155,15 +169,21 @@ impl Shared {
         memory.searched_at = Some(now);
         let catalog = self.broker.catalog().clone();
         let is_missing = |id: &NodeId| *id != self.node && !self.mesh.is_connected(*id);
-        if !catalog.nodes.keys().any(is_missing) {
+        if memory.has_asked_all && !catalog.nodes.keys().any(is_missing) {
             return;
         }
+        memory.has_asked_all = catalog.is_cluster();
         for addr in join.resolve().await {
             self.gossip.add_seed(addr);
-            if let Ok(node) = self.mesh.probe(addr).await
-                && catalog.nodes.contains_key(&node.node())
-            {
-                self.know(node.node(), addr);
+            match self.mesh.probe(addr).await {
+                Ok(node) if catalog.nodes.contains_key(&node.node()) => self.know(node.node(), addr),
+                Err(error @ ProbeError::OtherCluster { .. }) if memory.strangers.insert(addr) => {
+                    tracing::warn!(
+                        "join names {addr}: {error}; take it out of --join, or start that node or this one with an \
+                         empty data directory"
+                    );
+                }
+                _ => {}
             }
         }
     }

@@ -130,3 +130,26 @@ async fn on_slow_ways_changes_take_longer_and_leaders_stay() {
     assert_eq!(cluster.nodes[leader].group.status().unwrap().term, term);
     cluster.stop();
 }
+
+fn describe(bytes: usize, number: usize) -> Command {
+    let description = format!("{number}{}", "x".repeat(bytes));
+    Command::AddVhost { name: "/".into(), description, tags: Vec::new(), default_queue_type: None }
+}
+
+#[tokio::test]
+async fn large_changes_make_the_log_shorter_before_their_number_does() {
+    let cluster = Cluster::three().await;
+    for number in 0..26 {
+        cluster.nodes[number % 3].change(describe(700_000, number)).await.unwrap();
+    }
+    cluster.nodes[0].change(describe(3_000_000, 40)).await.unwrap();
+    for node in &cluster.nodes {
+        let bytes = || node.group.status().unwrap().log_bytes;
+        until("the log is short again", || bytes() < 18 << 20).await;
+    }
+    cluster.same().await;
+    let refused = cluster.nodes[0].change(describe(9 << 20, 41)).await.unwrap_err();
+    assert_eq!(refused.code, ReplyCode::PreconditionFailed);
+    assert!(refused.explanation.contains("8388608"), "{refused}");
+    cluster.stop();
+}

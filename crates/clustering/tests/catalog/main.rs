@@ -9,4 +9,5 @@ mod leases;
 mod members;
 mod net;
 mod node;
+mod power;
 mod restart;

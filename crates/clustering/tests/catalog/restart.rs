@@ -77,3 +77,23 @@ async fn a_directory_of_another_node_is_refused() {
     let refused = member.catalog(&["wal/1.wal is damaged".to_owned()]).unwrap_err();
     assert!(refused.contains("wal/1.wal is damaged") && refused.contains("join again"), "{refused}");
 }
+
+#[tokio::test]
+async fn a_group_whose_log_fails_says_so() {
+    use crate::node::declare;
+    use std::sync::Arc;
+    use storage::{FaultKind, FaultyDisk, RealDisk};
+    let (net, dir, making) = (Net::default(), Dir::new("catalog"), Making::default());
+    let disk = Arc::new(FaultyDisk::new(Arc::new(RealDisk)));
+    let node = Node::start_on(disk.clone(), 1, dir.path(), &net, &making).await;
+    node.group.form(CLUSTER).await.unwrap();
+    node.declare("q").await.unwrap();
+    disk.fail_from(FaultKind::Sync, 1);
+    let store = node.store.clone();
+    let change = tokio::spawn(async move { store.propose(declare("r")).await });
+    let why = node.group.failed().await;
+    assert!(why.contains("cannot go on"), "{why}");
+    assert!(change.await.unwrap().is_err());
+    assert!(!node.target.has_queue("r"));
+    node.drop_dead();
+}

@@ -120,6 +120,8 @@ pub enum QueueCommand {
     CommitFence(oneshot::Sender<()>),
     /// Dead letters have arrived where they should.
     DeadLettered(Vec<u64>),
+    /// Dead letters could not be brought where they should be; they are tried again after a moment.
+    LettersCameBack(Vec<u64>),
     /// Messages' bytes are in a block, or could not be written.
     Paged(Arc<PageJob>, std::io::Result<BlockAt>),
     /// The block of the segment that begins with an index was read, or cannot be.

@@ -71,6 +71,8 @@ struct QueueState {
     /// Gets that wait for the next message to be in memory.
     gets: VecDeque<WaitingGet>,
     paging: paging::Paging,
+    /// Dead letters to be tried again at the next tick.
+    letters_back: Vec<u64>,
     /// An empty mailbox.
     commands: Vec<QueueCommand>,
     /// The deadline the timer knows of.
@@ -147,6 +149,7 @@ impl Queue {
                 uncommitted: VecDeque::new(),
                 gets: VecDeque::new(),
                 paging: paging::Paging::default(),
+                letters_back: Vec::new(),
                 commands: Vec::new(),
                 armed_ms,
             }),

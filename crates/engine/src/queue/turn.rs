@@ -16,7 +16,7 @@ use broker::message::{Chunk, DeathReason};
 use broker::queue::{Overflow, Picks};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use types::limits::{CONSUMER_BIAS_BYTES, DEAD_LETTER_WINDOW, QUEUE_TURN_MAX_BYTES};
+use types::limits::{CONSUMER_BIAS_BYTES, DEAD_LETTER_RETRY_MS, DEAD_LETTER_WINDOW, QUEUE_TURN_MAX_BYTES};
 use types::{AmqpError, ConsumerId};
 
 /// An emptied mailbox of at most this many commands is kept for the next turn.
@@ -163,7 +163,15 @@ impl Queue {
             }
             QueueCommand::Deleted => self.deleted(state, now_ms),
             QueueCommand::Configure(config) => state.machine.configure(*config, now_ms),
-            QueueCommand::Tick => state.armed_ms = None,
+            QueueCommand::Tick => {
+                state.armed_ms = None;
+                let back = std::mem::take(&mut state.letters_back);
+                state.machine.letters_came_back(back.into_iter());
+            }
+            QueueCommand::LettersCameBack(indexes) => {
+                state.letters_back.extend(indexes);
+                broker.timer().arm(self.id, now_ms.saturating_add(DEAD_LETTER_RETRY_MS));
+            }
             QueueCommand::Committed(position) => {
                 Queue::log_went_on(state);
                 committed(state, position);

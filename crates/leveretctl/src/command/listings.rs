@@ -13,13 +13,13 @@ pub(crate) enum Listing {
     /// Lists queues: name and messages, or the columns that are named
     ListQueues {
         columns: Vec<String>,
-        /// Accepted and not needed on one node
+        /// Those whose home runs
         #[arg(long)]
         online: bool,
-        /// Accepted; no queue of one node is without it
+        /// Those whose home is down
         #[arg(long)]
         offline: bool,
-        /// Accepted and not needed on one node
+        /// Those whose home is the node that is asked
         #[arg(long)]
         local: bool,
     },
@@ -38,19 +38,8 @@ pub(crate) enum Listing {
 pub(crate) fn run(context: &Context, listing: Listing) -> Result<(), Failure> {
     let vhost = context.vhost();
     let (text, path, columns, asked) = match listing {
-        Listing::ListQueues { offline: true, columns, .. } => {
-            context.say(&format!("Listing queues for vhost {vhost} ..."));
-            context.print(&rows::QUEUES.table(&columns, &[])?);
-            return Ok(());
-        }
-        Listing::ListQueues { columns, .. } => {
-            context.say(&format!("Timeout: {}.0 seconds ...", context.options.timeout));
-            (
-                format!("Listing queues for vhost {vhost} ..."),
-                in_vhost(context, "queues"),
-                rows::QUEUES,
-                columns,
-            )
+        Listing::ListQueues { columns, online, offline, local } => {
+            return queues(context, &columns, &Which { online, offline, local });
         }
         Listing::ListExchanges { columns } => (
             format!("Listing exchanges for vhost {vhost} ..."),
@@ -78,6 +67,36 @@ pub(crate) fn run(context: &Context, listing: Listing) -> Result<(), Failure> {
         }
     };
     show(context, &text, &path, &columns, &asked)
+}
+
+/// Which queues are listed; those of all nodes when nothing is said.
+struct Which {
+    online: bool,
+    offline: bool,
+    local: bool,
+}
+
+impl Which {
+    fn fits(&self, queue: &Value, node: &Value) -> bool {
+        let is_down = queue["state"] == "down";
+        let by_state = self.online == self.offline || self.offline == is_down;
+        by_state && (!self.local || queue["node"] == *node)
+    }
+}
+
+fn queues(context: &Context, asked: &[String], which: &Which) -> Result<(), Failure> {
+    rows::QUEUES.table(asked, &[])?;
+    context.say(&format!("Timeout: {}.0 seconds ...", context.options.timeout));
+    context.say(&format!("Listing queues for vhost {} ...", context.vhost()));
+    let node = match which.local {
+        true => context.client.get("/api/overview")?["node"].take(),
+        false => Value::Null,
+    };
+    let items = context.client.get(&in_vhost(context, "queues"))?;
+    let items: Vec<Value> =
+        items.as_array().into_iter().flatten().filter(|queue| which.fits(queue, &node)).cloned().collect();
+    context.print(&rows::QUEUES.table(asked, &items)?);
+    Ok(())
 }
 
 fn in_vhost(context: &Context, kind: &str) -> String {

@@ -4,8 +4,11 @@
 //! --quiet or another formatter than the table there is only the answer.
 
 mod accounts;
+mod checks;
+mod cluster;
 mod connections;
 mod definitions;
+mod instead;
 mod limits;
 mod listings;
 mod node;
@@ -23,7 +26,7 @@ use crate::output::Table;
 use crate::target::Target;
 use clap::Subcommand;
 use std::io::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A command with its arguments.
 #[derive(Subcommand, Debug)]
@@ -53,6 +56,12 @@ pub(crate) enum Command {
     Definition(definitions::Definition),
     #[command(flatten)]
     Node(node::Node),
+    #[command(flatten)]
+    Check(checks::Check),
+    #[command(flatten)]
+    Cluster(cluster::Cluster),
+    #[command(flatten)]
+    Instead(instead::Instead),
 }
 
 /// What a command has to work with.
@@ -70,9 +79,7 @@ impl Context {
 
     /// Says what is being done.
     pub(crate) fn say(&self, text: &str) {
-        if !self.options.quiet && !self.options.silent && self.options.formatter == Formatter::Table {
-            write(&format!("{text}\n"));
-        }
+        say(&self.options, text);
     }
 
     /// The answer to a question.
@@ -91,6 +98,32 @@ impl Context {
     }
 }
 
+/// Says what is being done, before there is a way to the node.
+fn say(options: &Options, text: &str) {
+    if !options.quiet && !options.silent && options.formatter == Formatter::Table {
+        write(&format!("{text}\n"));
+    }
+}
+
+/// How often a node that is not there yet is asked again.
+const AGAIN: Duration = Duration::from_millis(100);
+/// How long one of many questions may take.
+const POLL_SECONDS_MAX: u64 = 5;
+
+/// Asks until it succeeds or the time is over; the failure is then the last one.
+fn poll(options: &Options, ask: impl Fn(&Client) -> Result<(), Failure>) -> Result<(), Failure> {
+    let deadline = Instant::now() + Duration::from_secs(options.timeout);
+    let timeout = Duration::from_secs(options.timeout.clamp(1, POLL_SECONDS_MAX));
+    loop {
+        // The token appears with the node, so it is looked for each time.
+        match Target::find(options).and_then(|target| ask(&Client { target, timeout })) {
+            Ok(()) => return Ok(()),
+            Err(failure) if failure.is_usage() || Instant::now() >= deadline => return Err(failure),
+            Err(_) => std::thread::sleep(AGAIN),
+        }
+    }
+}
+
 /// Writes to standard output; a reader that has gone away is no failure.
 pub(crate) fn write(text: &str) {
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
@@ -104,9 +137,14 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
     {
         *username = username.take().or(options.user.take());
     }
-    if let Command::Node(node) = &command
-        && let Some(outcome) = node::without_node(node, &options)
-    {
+    let done = match &command {
+        Command::Node(node) => node::without_node(node, &options),
+        Command::Check(check) => checks::without_node(check, &options),
+        Command::Cluster(cluster) => cluster::without_node(cluster, &options),
+        Command::Instead(instead) => Some(instead::run(instead)),
+        _ => None,
+    };
+    if let Some(outcome) = done {
         return outcome;
     }
     let context = Context::connect(options)?;
@@ -123,6 +161,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Connection(connection) => connections::run(&context, connection),
         Command::Definition(definition) => definitions::run(&context, definition),
         Command::Node(node) => node::run(&context, node),
+        Command::Check(check) => checks::run(&context, check),
+        Command::Cluster(cluster) => cluster::run(&context, cluster),
+        Command::Instead(instead) => instead::run(&instead),
     }
 }
 

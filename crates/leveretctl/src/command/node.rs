@@ -1,18 +1,14 @@
 //! The node itself: is it there, how is it, what does it listen on.
 //!
-//! Invariant: a check answers by its exit code: 0 when all is well, 69 when it is not.
+//! Invariant: what is asked of a node is answered by that node, also in a cluster.
 
-use super::{Context, write};
+use super::{Context, poll, write};
 use crate::arguments::{Formatter, Options};
-use crate::client::connect;
+use crate::client::segment;
 use crate::failure::Failure;
 use crate::output::Table;
 use clap::Subcommand;
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
-
-/// How often a node that is not there yet is asked again.
-const AGAIN: Duration = Duration::from_millis(100);
 
 #[derive(Subcommand, Debug)]
 #[command(rename_all = "snake_case")]
@@ -21,35 +17,8 @@ pub(crate) enum Node {
     Status,
     /// Succeeds when the node answers
     Ping,
-    /// Displays the nodes of the cluster
-    ClusterStatus,
-    /// Sets the cluster's name
-    SetClusterName { name: String },
-    /// Waits until the node answers
+    /// Waits until the node answers and clients may come
     AwaitStartup,
-    /// Succeeds when the node runs
-    CheckRunning,
-    /// Tells whether the node runs
-    IsRunning,
-    /// Tells whether the node is still starting
-    IsBooting,
-    /// Succeeds when load balancers may send clients to the node
-    CheckReadyToServeClients,
-    /// Succeeds when the cluster's queues get along without the node
-    CheckIfNodeIsQuorumCritical,
-    /// Succeeds when mirrored queues get along without the node
-    CheckIfNodeIsMirrorSyncCritical,
-    /// Succeeds when no alarm is on
-    #[command(alias = "check_local_alarms")]
-    CheckAlarms,
-    /// Succeeds when every port of the node can be connected to
-    CheckPortConnectivity,
-    /// Succeeds when the node listens on a port
-    CheckPortListener { port: u16 },
-    /// Succeeds when the node serves a protocol
-    CheckProtocolListener { protocol: String },
-    /// Succeeds when every virtual host runs
-    CheckVirtualHosts,
     /// Lists alarms
     Alarms,
     /// Lists what the node listens on
@@ -71,57 +40,7 @@ pub(crate) fn run(context: &Context, node: Node) -> Result<(), Failure> {
     match node {
         Node::Status => status(context),
         Node::Ping => ping(context),
-        Node::ClusterStatus => cluster_status(context),
-        Node::SetClusterName { name } => {
-            context.say(&format!("Setting cluster name to {name} ..."));
-            context.client.ask("PUT", "/api/cluster-name", Some(&json!({ "name": name })))?;
-            Ok(())
-        }
         Node::AwaitStartup => Ok(()),
-        Node::CheckRunning => {
-            let name = node_name(context)?;
-            context.say(&format!("Checking if RabbitMQ is running on node {name} ..."));
-            context.say(&format!("RabbitMQ on node {name} is fully booted and running"));
-            Ok(())
-        }
-        Node::IsRunning => {
-            let name = node_name(context)?;
-            context.say(&format!("Checking if RabbitMQ is running on node {name} ..."));
-            write(&format!("RabbitMQ on node {name} is fully booted and running\n"));
-            Ok(())
-        }
-        Node::IsBooting => {
-            // A node that answers has started; one that is starting does not answer yet.
-            let name = node_name(context)?;
-            write(&format!("RabbitMQ on node {name} is fully booted (check with is_running)\n"));
-            Ok(())
-        }
-        Node::CheckReadyToServeClients => {
-            check(context, "ready-to-serve-clients")?;
-            context.say("The node is ready to serve clients");
-            Ok(())
-        }
-        Node::CheckIfNodeIsQuorumCritical => check(context, "node-is-quorum-critical"),
-        Node::CheckIfNodeIsMirrorSyncCritical => check(context, "node-is-mirror-sync-critical"),
-        Node::CheckAlarms => {
-            let name = node_name(context)?;
-            context.say(&format!("Asking node {name} to report any local resource alarms ..."));
-            check(context, "alarms")?;
-            context.say(&format!("Node {name} reported no alarms, local or clusterwide"));
-            Ok(())
-        }
-        Node::CheckPortConnectivity => check_ports(context),
-        Node::CheckPortListener { port } => {
-            check(context, &format!("port-listener/{port}"))?;
-            context.say(&format!("A listener for port {port} is running"));
-            Ok(())
-        }
-        Node::CheckProtocolListener { protocol } => {
-            check(context, &format!("protocol-listener/{}", crate::client::segment(&protocol)))?;
-            context.say(&format!("A listener for protocol {protocol} is running"));
-            Ok(())
-        }
-        Node::CheckVirtualHosts => check(context, "virtual-hosts"),
         Node::Alarms => alarms(context),
         Node::Listeners => listeners(context),
         Node::ServerVersion => {
@@ -136,30 +55,21 @@ pub(crate) fn run(context: &Context, node: Node) -> Result<(), Failure> {
     }
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn node_name(context: &Context) -> Result<String, Failure> {
+pub(super) fn node_name(context: &Context) -> Result<String, Failure> {
     let overview = context.client.get("/api/overview")?;
     Ok(text(&overview["node"]))
 }
 
+/// Waits until the node answers and clients may come.
 fn await_startup(options: &Options) -> Result<(), Failure> {
-    let deadline = Instant::now() + Duration::from_secs(options.timeout);
-    loop {
-        // The token appears with the node, so it is looked for each time.
-        let target = crate::target::Target::find(options);
-        let asked = target.and_then(|target| {
-            let timeout = Duration::from_secs(options.timeout.clamp(1, 5));
-            crate::client::Client { target, timeout }.get("/api/whoami")
-        });
-        match asked {
-            Ok(_) => return Ok(()),
-            Err(failure) if Instant::now() >= deadline => return Err(failure),
-            Err(_) => std::thread::sleep(AGAIN),
-        }
-    }
+    poll(options, |client| {
+        client.get("/api/whoami")?;
+        client.get("/api/health/checks/is-in-service").map(drop)
+    })
 }
 
 fn ping(context: &Context) -> Result<(), Failure> {
@@ -168,10 +78,6 @@ fn ping(context: &Context) -> Result<(), Failure> {
     context.client.get("/api/whoami")?;
     context.say("Ping succeeded");
     Ok(())
-}
-
-fn check(context: &Context, path: &str) -> Result<(), Failure> {
-    context.client.get(&format!("/api/health/checks/{path}")).map(|_| ())
 }
 
 fn alarms_on(node: &Value) -> Vec<&'static str> {
@@ -205,35 +111,10 @@ fn listeners(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-fn check_ports(context: &Context) -> Result<(), Failure> {
-    let overview = context.client.get("/api/overview")?;
-    let name = text(&overview["node"]);
-    context.say(&format!("Testing TCP connections to all active listeners on node {name} ..."));
-    let mut refused = Vec::new();
-    for listener in overview["listeners"].as_array().into_iter().flatten() {
-        let (ip, port) = (text(&listener["ip_address"]), text(&listener["port"]));
-        let host = match ip.as_str() {
-            "0.0.0.0" => "127.0.0.1".to_owned(),
-            "::" => "[::1]".to_owned(),
-            ip if ip.contains(':') => format!("[{ip}]"),
-            ip => ip.to_owned(),
-        };
-        let address = format!("{host}:{port}");
-        if connect(&address, context.client.timeout).is_err() {
-            refused.push(address);
-        }
-    }
-    if !refused.is_empty() {
-        return Err(Failure::unavailable(format!("cannot connect to {}", refused.join(", "))));
-    }
-    context.say(&format!("Successfully connected to all active listeners on node {name}."));
-    Ok(())
-}
-
 fn status(context: &Context) -> Result<(), Failure> {
     let overview = context.client.get("/api/overview")?;
-    let nodes = context.client.get("/api/nodes")?;
-    let node = &nodes[0];
+    let path = format!("/api/nodes/{}", segment(&text(&overview["node"])));
+    let node = &context.client.get(&path)?;
     if context.options.formatter == Formatter::Json {
         let alarms = alarms_on(node);
         write(&format!("{}\n", json!({"overview": overview, "node": node, "alarms": alarms})));
@@ -309,37 +190,4 @@ fn listener_lines(overview: &Value) -> Vec<String> {
         )
     };
     overview["listeners"].as_array().into_iter().flatten().map(line).collect()
-}
-
-fn cluster_status(context: &Context) -> Result<(), Failure> {
-    let overview = context.client.get("/api/overview")?;
-    let nodes = context.client.get("/api/nodes")?;
-    let all: Vec<&Value> = nodes.as_array().into_iter().flatten().collect();
-    let names: Vec<String> = all.iter().map(|node| text(&node["name"])).collect();
-    if context.options.formatter == Formatter::Json {
-        let alarms: Vec<&str> = all.iter().flat_map(|node| alarms_on(node)).collect();
-        let body = json!({
-            "cluster_name": overview["cluster_name"],
-            "disk_nodes": names,
-            "ram_nodes": [],
-            "running_nodes": names,
-            "partitions": {},
-            "alarms": alarms,
-            "listeners": overview["listeners"],
-        });
-        write(&format!("{body}\n"));
-        return Ok(());
-    }
-    let asked = names.first().cloned().unwrap_or_default();
-    context.say(&format!("Cluster status of node {asked} ..."));
-    let alarms: Vec<&str> = all.iter().flat_map(|node| alarms_on(node)).collect();
-    let alarms = if alarms.is_empty() { "(none)".to_owned() } else { alarms.join("\n") };
-    let names = names.join("\n");
-    write(&format!(
-        "Basics\n\nCluster name: {}\n\nDisk Nodes\n\n{names}\n\nRunning Nodes\n\n{names}\n\nNetwork Partitions\n\n(none)\n\n\
-         Alarms\n\n{alarms}\n\nListeners\n\n{}\n",
-        text(&overview["cluster_name"]),
-        listener_lines(&overview).join("\n")
-    ));
-    Ok(())
 }

@@ -1,7 +1,7 @@
 //! Purging and deleting queues.
 
 use super::Context;
-use crate::client::{refusal, segment};
+use crate::client::{Answer, refusal, segment};
 use crate::failure::Failure;
 use clap::Subcommand;
 
@@ -21,7 +21,7 @@ pub(crate) enum QueueCommand {
         #[arg(short = 'u', long = "if-unused")]
         if_unused: bool,
     },
-    /// Balances queues over nodes; one node is always balanced
+    /// Balances leaders of replicated queues over nodes; a queue with one copy stays where it is
     Rebalance {
         #[arg(default_value = "all")]
         kind: String,
@@ -41,7 +41,7 @@ pub(crate) fn run(context: &Context, command: QueueCommand) -> Result<(), Failur
             let answer = context.client.send("DELETE", &path, None, &[])?;
             match answer.status {
                 204 => Ok(()),
-                404 => Err(Failure::data("not_found")),
+                404 if is_unknown(&answer) => Err(Failure::data("not_found")),
                 _ => Err(refusal(&answer)),
             }
         }
@@ -61,7 +61,7 @@ pub(crate) fn run(context: &Context, command: QueueCommand) -> Result<(), Failur
             let answer = context.client.send("DELETE", &path, None, &[])?;
             match answer.status {
                 204 => Ok(()),
-                404 => Err(Failure::data("Queue not found")),
+                404 if is_unknown(&answer) => Err(Failure::data("Queue not found")),
                 _ => Err(refusal(&answer)),
             }
         }
@@ -71,4 +71,9 @@ pub(crate) fn run(context: &Context, command: QueueCommand) -> Result<(), Failur
             Ok(())
         }
     }
+}
+
+/// Whether there is no such queue, and not only no way to its home.
+fn is_unknown(answer: &Answer) -> bool {
+    answer.body["reason"] == "Not Found"
 }

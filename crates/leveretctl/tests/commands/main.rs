@@ -4,8 +4,10 @@
 //! token in the data directory.
 
 mod accounts;
+mod cluster;
 mod definitions;
 mod listings;
 mod node;
+mod others;
 mod server;
 mod settings;

@@ -2,7 +2,7 @@
 
 use broker::catalog::{Catalog, Command};
 use broker::password;
-use engine::{Broker, BrokerConfig};
+use engine::{Broker, BrokerConfig, Seat};
 use management::{Management, ManagementConfig};
 use std::io::Write;
 use std::net::TcpListener;
@@ -57,7 +57,7 @@ pub fn run(data_dir: &PathBuf, words: &[&str], input: &str) -> Outcome {
     }
 }
 
-fn catalog() -> Catalog {
+pub fn catalog() -> Catalog {
     let all = || ".*".to_owned();
     let commands = [
         Command::AddVhost {
@@ -88,6 +88,11 @@ fn catalog() -> Catalog {
 
 impl Server {
     pub fn start() -> Server {
+        Server::start_in(catalog(), None)
+    }
+
+    /// With a catalog, and in a cluster if there is a seat.
+    pub fn start_in(catalog: Catalog, seat: Option<Seat>) -> Server {
         let data_dir = data_dir();
         let config = BrokerConfig {
             node_name: "leveret@test".to_owned(),
@@ -95,9 +100,9 @@ impl Server {
             memory_limit_bytes: 1 << 40,
             paging_limit_bytes: u64::MAX,
             disk_limit_bytes: 0,
-            seat: None,
+            seat,
         };
-        let broker = Broker::new(config, catalog());
+        let broker = Broker::new(config, catalog);
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         runtime.spawn(broker.clone().run_timer());

@@ -5,12 +5,12 @@
 use super::connections::visible;
 use crate::api::Api;
 use crate::auth::{Anyone, Caller};
+use crate::client::Client;
 use crate::query::ListQuery;
 use crate::reply::{self, Answer, Failure};
 use axum::Router;
 use axum::extract::Path;
 use axum::routing::get;
-use engine::ConnectionView;
 use engine::registry::{ChannelListing, ConnectionListing};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -22,11 +22,11 @@ pub(crate) fn routes() -> Router<Arc<Api>> {
         .route("/api/vhosts/{vhost}/channels", get(in_vhost))
 }
 
-fn show(api: &Api, connection: &ConnectionListing, channel: &ChannelListing) -> Value {
+fn show(node: &str, connection: &ConnectionListing, channel: &ChannelListing) -> Value {
     json!({
         "name": channel.name,
         "number": channel.number,
-        "node": api.node_name(),
+        "node": node,
         "vhost": connection.vhost.as_str(),
         "user": connection.user.as_str(),
         "user_who_performed_action": connection.user.as_str(),
@@ -59,37 +59,41 @@ fn show(api: &Api, connection: &ConnectionListing, channel: &ChannelListing) -> 
 }
 
 /// Answers with the channels of some connections.
-pub(crate) fn answer(caller: &Caller, connections: &[Arc<dyn ConnectionView>], query: &ListQuery) -> Answer {
+pub(crate) fn answer(caller: &Caller, clients: &[Client], query: &ListQuery) -> Answer {
     let mut rows = Vec::new();
-    for connection in connections {
-        let listing = Arc::new(connection.listing());
-        rows.extend(connection.channels().into_iter().map(|channel| (listing.clone(), channel)));
+    for client in clients {
+        let (node, listing) = (client.node(&caller.api), Arc::new(client.listing()));
+        rows.extend(client.channels().into_iter().map(|channel| (node, listing.clone(), channel)));
     }
-    query.answer(rows, |(_, channel)| &channel.name, |(listing, channel)| show(&caller.api, listing, channel))
+    let render = |(node, listing, channel): &(&str, Arc<ConnectionListing>, ChannelListing)| {
+        show(node, listing, channel)
+    };
+    query.answer(rows, |(_, _, channel)| &channel.name, render)
 }
 
 async fn list(Anyone(caller): Anyone, query: ListQuery) -> Answer {
-    let connections: Vec<_> = visible(&caller).into_iter().map(|(_, connection)| connection).collect();
-    answer(&caller, &connections, &query)
+    caller.api.ask_others().await;
+    answer(&caller, &visible(&caller), &query)
 }
 
 async fn in_vhost(Anyone(caller): Anyone, Path(vhost): Path<String>, query: ListQuery) -> Answer {
     let vhost = caller.visible(&caller.api.catalog(), &vhost)?;
-    let mut rows = visible(&caller);
-    rows.retain(|(_, connection)| *connection.vhost() == vhost.name);
-    let connections: Vec<_> = rows.into_iter().map(|(_, connection)| connection).collect();
-    answer(&caller, &connections, &query)
+    caller.api.ask_others().await;
+    let mut clients = visible(&caller);
+    clients.retain(|client| *client.vhost() == vhost.name);
+    answer(&caller, &clients, &query)
 }
 
 async fn one(Anyone(caller): Anyone, Path(name): Path<String>, query: ListQuery) -> Answer {
-    for (_, connection) in visible(&caller) {
-        let listing = connection.listing();
+    caller.api.ask_others().await;
+    for client in visible(&caller) {
+        let listing = client.listing();
         if !name.starts_with(&listing.name) {
             continue;
         }
-        let found = connection.channels().into_iter().find(|channel| channel.name == name);
+        let found = client.channels().into_iter().find(|channel| channel.name == name);
         if let Some(channel) = found {
-            let mut value = show(&caller.api, &listing, &channel);
+            let mut value = show(client.node(&caller.api), &listing, &channel);
             value["consumer_details"] =
                 super::consumers::of_channel(&caller.api, &listing.vhost, &name).into();
             return reply::show(query.project(value));

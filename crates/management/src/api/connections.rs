@@ -5,18 +5,17 @@
 use super::channels;
 use crate::api::Api;
 use crate::auth::{Anyone, Caller};
+use crate::client::Client;
 use crate::fields;
 use crate::query::ListQuery;
 use crate::reply::{self, Answer, Failure};
 use axum::Router;
 use axum::extract::Path;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
-use engine::ConnectionView;
 use engine::registry::ConnectionListing;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
-use types::ConnectionId;
 
 /// What a closed client is told when the caller gives no reason.
 const CLOSE_REASON: &str = "Closed via management plugin";
@@ -30,25 +29,23 @@ pub(crate) fn routes() -> Router<Arc<Api>> {
         .route("/api/vhosts/{vhost}/connections", get(in_vhost))
 }
 
-type Row = (ConnectionId, Arc<dyn ConnectionView>);
-
 /// The connections a caller may see.
-pub(crate) fn visible(caller: &Caller) -> Vec<Row> {
-    let mut all = caller.api.broker.connections().all();
+pub(crate) fn visible(caller: &Caller) -> Vec<Client> {
+    let mut all = caller.api.clients();
     if !caller.is_monitor() {
-        all.retain(|(_, connection)| *connection.user() == caller.user.name);
+        all.retain(|client| *client.user() == caller.user.name);
     }
     all
 }
 
-fn show(api: &Api, id: ConnectionId, listing: &ConnectionListing) -> Value {
-    let rates = api.samples.connection(id);
+fn show(api: &Api, client: &Client, listing: &ConnectionListing) -> Value {
+    let rates = api.samples.connection(client.id());
     let mut map = Map::new();
     crate::sampler::put_rated(&mut map, "recv_oct", listing.received_bytes, rates.rate(0));
     crate::sampler::put_rated(&mut map, "send_oct", listing.sent_bytes, rates.rate(1));
     let facts = json!({
         "name": listing.name,
-        "node": api.node_name(),
+        "node": client.node(api),
         "vhost": listing.vhost.as_str(),
         "user": listing.user.as_str(),
         "user_who_performed_action": listing.user.as_str(),
@@ -91,35 +88,39 @@ fn given_name(listing: &ConnectionListing) -> Option<&str> {
     listing.client_properties.get("connection_name")?.as_text()
 }
 
-fn answer(caller: &Caller, rows: Vec<Row>, query: &ListQuery) -> Answer {
-    let rows: Vec<(ConnectionId, ConnectionListing)> =
-        rows.into_iter().map(|(id, connection)| (id, connection.listing())).collect();
-    query.answer(rows, |(_, listing)| &listing.name, |(id, listing)| show(&caller.api, *id, listing))
+fn answer(caller: &Caller, clients: Vec<Client>, query: &ListQuery) -> Answer {
+    let rows: Vec<(ConnectionListing, Client)> =
+        clients.into_iter().map(|client| (client.listing(), client)).collect();
+    query.answer(rows, |(listing, _)| &listing.name, |(listing, client)| show(&caller.api, client, listing))
 }
 
 async fn list(Anyone(caller): Anyone, query: ListQuery) -> Answer {
+    caller.api.ask_others().await;
     answer(&caller, visible(&caller), &query)
 }
 
 async fn in_vhost(Anyone(caller): Anyone, Path(vhost): Path<String>, query: ListQuery) -> Answer {
     let vhost = caller.visible(&caller.api.catalog(), &vhost)?;
-    let mut rows = visible(&caller);
-    rows.retain(|(_, connection)| *connection.vhost() == vhost.name);
-    answer(&caller, rows, &query)
+    caller.api.ask_others().await;
+    let mut clients = visible(&caller);
+    clients.retain(|client| *client.vhost() == vhost.name);
+    answer(&caller, clients, &query)
 }
 
 async fn of_user(Anyone(caller): Anyone, Path(user): Path<String>, query: ListQuery) -> Answer {
-    let mut rows = visible(&caller);
-    rows.retain(|(_, connection)| connection.user().as_str() == user);
-    answer(&caller, rows, &query)
+    caller.api.ask_others().await;
+    let mut clients = visible(&caller);
+    clients.retain(|client| client.user().as_str() == user);
+    answer(&caller, clients, &query)
 }
 
 /// The connection that a path names, if the caller may have to do with it.
-fn find(caller: &Caller, name: &str) -> Result<Row, Failure> {
-    let mut all = caller.api.broker.connections().all().into_iter();
-    let row = all.find(|(_, connection)| connection.listing().name == name).ok_or_else(Failure::no_object)?;
-    if caller.is_monitor() || *row.1.user() == caller.user.name {
-        return Ok(row);
+async fn find(caller: &Caller, name: &str) -> Result<Client, Failure> {
+    caller.api.ask_others().await;
+    let mut all = caller.api.clients().into_iter();
+    let client = all.find(|client| client.listing().name == name).ok_or_else(Failure::no_object)?;
+    if caller.is_monitor() || *client.user() == caller.user.name {
+        return Ok(client);
     }
     Err(not_own())
 }
@@ -129,8 +130,8 @@ fn not_own() -> Failure {
 }
 
 async fn one(Anyone(caller): Anyone, Path(name): Path<String>, query: ListQuery) -> Answer {
-    let (id, connection) = find(&caller, &name)?;
-    reply::show(query.project(show(&caller.api, id, &connection.listing())))
+    let client = find(&caller, &name).await?;
+    reply::show(query.project(show(&caller.api, &client, &client.listing())))
 }
 
 fn reason(headers: &HeaderMap) -> String {
@@ -138,12 +139,23 @@ fn reason(headers: &HeaderMap) -> String {
     given.unwrap_or(CLOSE_REASON).to_owned()
 }
 
+async fn close_one(api: &Api, client: &Client, reason: &str) -> Result<(), Failure> {
+    client.close(api, reason).await.map_err(|why| {
+        let text = format!(
+            "node '{}' did not close connection '{}': {why}",
+            client.node(api),
+            client.listing().name
+        );
+        Failure::of(StatusCode::SERVICE_UNAVAILABLE, "unavailable", text)
+    })
+}
+
 async fn close(Anyone(caller): Anyone, Path(name): Path<String>, headers: HeaderMap) -> Answer {
-    let (_, connection) = find(&caller, &name)?;
-    if !caller.is_administrator() && *connection.user() != caller.user.name {
+    let client = find(&caller, &name).await?;
+    if !caller.is_administrator() && *client.user() != caller.user.name {
         return Err(not_own());
     }
-    connection.close(&reason(&headers));
+    close_one(&caller.api, &client, &reason(&headers)).await?;
     reply::done()
 }
 
@@ -151,12 +163,17 @@ async fn close_of_user(Anyone(caller): Anyone, Path(user): Path<String>, headers
     if !caller.is_administrator() && caller.user.name.as_str() != user {
         return Err(not_own());
     }
-    let connections = caller.api.broker.connections();
-    connections.close_where(&reason(&headers), |connection| connection.user().as_str() == user);
-    reply::done()
+    caller.api.ask_others().await;
+    let reason = reason(&headers);
+    let mut failed = None;
+    for client in caller.api.clients().iter().filter(|client| client.user().as_str() == user) {
+        // One node that does not answer does not save the connections to the others.
+        failed = close_one(&caller.api, client, &reason).await.err().or(failed);
+    }
+    failed.map_or_else(reply::done, Err)
 }
 
 async fn channels_of(Anyone(caller): Anyone, Path(name): Path<String>, query: ListQuery) -> Answer {
-    let (_, connection) = find(&caller, &name)?;
-    channels::answer(&caller, &[connection], &query)
+    let client = find(&caller, &name).await?;
+    channels::answer(&caller, &[client], &query)
 }

@@ -3,6 +3,7 @@
 use super::connections::visible;
 use crate::api::Api;
 use crate::auth::{Anyone, Caller};
+use crate::cluster::Places;
 use crate::fields;
 use crate::query::ListQuery;
 use crate::reply::Answer;
@@ -30,7 +31,7 @@ fn split_channel(name: &str) -> (&str, u64) {
     parts.unwrap_or((name, 0))
 }
 
-fn show(api: &Api, row: &catalog::Queue, consumer: &ConsumerListing) -> Value {
+fn show(places: &Places<'_>, row: &catalog::Queue, consumer: &ConsumerListing) -> Value {
     let (connection, number) = split_channel(&consumer.channel);
     let peer = connection.split(" -> ").next().unwrap_or_default();
     let (host, port) = peer.rsplit_once(':').unwrap_or((peer, ""));
@@ -48,7 +49,7 @@ fn show(api: &Api, row: &catalog::Queue, consumer: &ConsumerListing) -> Value {
             "name": consumer.channel,
             "number": number,
             "connection_name": connection,
-            "node": api.node_name(),
+            "node": places.node_of(connection),
             "peer_host": host,
             "peer_port": port.parse::<u16>().unwrap_or(0),
         },
@@ -56,25 +57,30 @@ fn show(api: &Api, row: &catalog::Queue, consumer: &ConsumerListing) -> Value {
 }
 
 /// The consumers of one queue.
-pub(crate) fn of_queue(api: &Api, row: &catalog::Queue) -> Vec<Value> {
-    let Some(queue) = api.broker.queue(row.id) else { return Vec::new() };
-    queue.consumers().iter().map(|consumer| show(api, row, consumer)).collect()
+pub(crate) fn of_queue(places: &Places<'_>, row: &catalog::Queue) -> Vec<Value> {
+    // Without its home a queue has no consumers, whatever the home said last.
+    let queue = places.api().broker.queue(row.id).filter(|queue| queue.is_reachable());
+    let Some(queue) = queue else { return Vec::new() };
+    queue.consumers().iter().map(|consumer| show(places, row, consumer)).collect()
 }
 
 /// The consumers of one channel.
 pub(crate) fn of_channel(api: &Api, vhost: &VhostName, channel: &str) -> Vec<Value> {
     let catalog = api.catalog();
     let Some(vhost) = catalog.vhost(vhost.as_str()) else { return Vec::new() };
-    let mut all: Vec<Value> = vhost.queues.values().flat_map(|row| of_queue(api, row)).collect();
+    let places = Places::of(api);
+    let mut all: Vec<Value> = vhost.queues.values().flat_map(|row| of_queue(&places, row)).collect();
     all.retain(|consumer| consumer["channel_details"]["name"] == channel);
     all
 }
 
 async fn list(Anyone(caller): Anyone, vhost: Option<Path<String>>, query: ListQuery) -> Answer {
+    caller.api.ask_others().await;
     let catalog = caller.api.catalog();
+    let places = Places::of(&caller.api);
     let vhosts = caller.some_vhosts(&catalog, vhost.as_ref().map(|path| path.0.as_str()))?;
     let queues = vhosts.iter().flat_map(|vhost| vhost.queues.values());
-    let mut rows: Vec<Value> = queues.flat_map(|row| of_queue(&caller.api, row)).collect();
+    let mut rows: Vec<Value> = queues.flat_map(|row| of_queue(&places, row)).collect();
     keep_own(&caller, &mut rows);
     query.answer(rows, |row| row["consumer_tag"].as_str().unwrap_or_default(), Value::clone)
 }
@@ -84,8 +90,7 @@ fn keep_own(caller: &Caller, rows: &mut Vec<Value>) {
     if caller.is_monitor() {
         return;
     }
-    let own: HashSet<String> =
-        visible(caller).into_iter().map(|(_, connection)| connection.listing().name).collect();
+    let own: HashSet<String> = visible(caller).into_iter().map(|client| client.listing().name).collect();
     rows.retain(|row| {
         let name = row["channel_details"]["connection_name"].as_str();
         name.is_some_and(|name| own.contains(name))

@@ -180,7 +180,7 @@ impl Import<'_> {
             let name = row.required_text("name")?.to_owned();
             let vhost = self.vhost_of(&row)?;
             if vhost.queue(&name).is_none() {
-                queues::declare(self.caller, &vhost, &name, &with_type(row))
+                queues::declare(self.caller, &vhost, &name, &with_type(row), None)
                     .await
                     .map_err(|error| named("queue", &name, error))?;
             }

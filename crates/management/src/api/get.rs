@@ -120,7 +120,10 @@ impl Held {
         let get = QueueCommand::Get { no_ack: fate == Fate::Settled, outlet: outlet.clone(), done };
         self.broker.post(&self.queue, get);
         self.broker.flush();
-        answer.await.map_err(|_| Failure::no_object())?;
+        answer.await.map_err(|_| match self.queue.is_away() {
+            true => Failure::of_channel(self.queue.no_answer()),
+            false => Failure::no_object(),
+        })?;
         let message = outlet.got.lock().take();
         self.ranges.extend(message.iter().map(|message| (message.index, message.index + 1)));
         Ok(message)

@@ -1,7 +1,6 @@
 //! Health checks: 200 with `{"status":"ok"}`, or 503 with the reason.
 //!
-//! Invariant: the two checks that load balancers ask, `is-in-service` and `ready-to-serve-clients`, need no
-//! login (RabbitMQ's do not either) and tell nothing but whether and why not.
+//! Invariant: the checks that RabbitMQ answers without a login tell nothing but whether clients should come here.
 
 use crate::api::{Api, Listener};
 use crate::auth::Anyone;
@@ -10,92 +9,123 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::get;
+use engine::alarm::Alarms;
+use engine::cluster::NodeState;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 pub(crate) fn routes() -> Router<Arc<Api>> {
-    let checks = [
-        "virtual-hosts",
-        "below-node-connection-limit",
-        "reached-target-cluster-size",
-        "metadata-store/initialized",
-        "metadata-store/initialized/with-data",
-        "quorum-queues-without-elected-leaders/all-vhosts",
-        "quorum-queues-without-elected-leaders/all-vhosts/pattern/{pattern}",
-        "quorum-queues-without-elected-leaders/vhost/{vhost}",
-        "quorum-queues-without-elected-leaders/vhost/{vhost}/pattern/{pattern}",
-    ];
-    // Whether this one node runs is answered by the answer.
-    let mut router = checks
-        .iter()
-        .fold(Router::new(), |router, check| router.route(&format!("/api/health/checks/{check}"), get(fine)));
-    for check in ["node-is-quorum-critical", "node-is-mirror-sync-critical"] {
-        router = router.route(&format!("/api/health/checks/{check}"), get(single_node));
-    }
-    router
+    Router::new()
         .route("/api/health/checks/is-in-service", get(in_service))
-        .route("/api/health/checks/ready-to-serve-clients", get(ready))
+        .route("/api/health/checks/ready-to-serve-clients", get(ready_to_serve))
+        .route("/api/health/checks/below-node-connection-limit", get(ok))
+        .route("/api/health/checks/virtual-hosts", get(fine))
+        .route("/api/health/checks/reached-target-cluster-size", get(fine))
+        .route("/api/health/checks/metadata-store/initialized", get(has_catalog))
+        .route("/api/health/checks/metadata-store/initialized/with-data", get(has_catalog))
         .route("/api/health/checks/alarms", get(alarms))
-        .route("/api/health/checks/local-alarms", get(alarms))
+        .route("/api/health/checks/local-alarms", get(local_alarms))
         .route("/api/health/checks/port-listener/{port}", get(port_listener))
         .route("/api/health/checks/protocol-listener/{protocols}", get(protocol_listener))
         .route("/api/health/checks/certificate-expiration/{within}/{unit}", get(certificate_expiration))
         .route("/api/aliveness-test/{vhost}", get(aliveness))
-        .route("/api/healthchecks/node", get(fine))
+        .route("/api/healthchecks/node", get(ready))
         .route("/api/healthchecks/node/{node}", get(node))
 }
 
-fn ok() -> Answer {
+/// Without a limit of connections every node is below it; asked without a login, as in RabbitMQ.
+async fn ok() -> Answer {
+    passed()
+}
+
+pub(crate) fn passed() -> Answer {
     reply::show(json!({"status": "ok"}))
 }
 
-fn failed(body: Value) -> Answer {
+pub(crate) fn failed(body: Value) -> Answer {
     Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, body))
 }
 
 async fn fine(Anyone(_caller): Anyone) -> Answer {
-    ok()
+    passed()
 }
 
-fn out_of_service(reason: &str) -> Answer {
-    failed(json!({"status": "failed", "reason": reason}))
+fn serves(api: &Api) -> Answer {
+    api.not_ready().map_or_else(passed, |why| failed(json!({"status": "failed", "reason": why})))
 }
 
+/// Whether clients should come here; load balancers ask without a login, as they may in RabbitMQ.
 async fn in_service(State(api): State<Arc<Api>>) -> Answer {
-    match (api.config.in_service)() {
-        Ok(()) => ok(),
-        Err(why) => out_of_service(&why),
-    }
+    serves(&api)
 }
 
-/// In service, and there is a port for AMQP clients.
-async fn ready(State(api): State<Arc<Api>>) -> Answer {
+/// The same, and that there is a port for them.
+async fn ready_to_serve(State(api): State<Arc<Api>>) -> Answer {
     if !api.listeners.iter().any(|listener| ["amqp", "amqp/ssl"].contains(&listener.protocol.as_str())) {
-        return out_of_service("no active listeners for AMQP/AMQPS");
+        return failed(json!({"status": "failed", "reason": "no active listeners for AMQP/AMQPS"}));
     }
-    in_service(State(api)).await
+    serves(&api)
 }
 
-async fn single_node(Anyone(_caller): Anyone) -> Answer {
-    reply::show(json!({"status": "ok", "reason": "single node cluster"}))
+async fn ready(Anyone(caller): Anyone) -> Answer {
+    serves(&caller.api)
+}
+
+/// Whether the node knows what is declared: a node that is to join a cluster does not yet.
+async fn has_catalog(Anyone(caller): Anyone) -> Answer {
+    let api = &caller.api;
+    if api.broker.config().seat.is_none() || api.catalog().is_cluster() {
+        return passed();
+    }
+    failed(json!({"status": "failed", "reason": "Metadata store has not yet been initialized"}))
 }
 
 async fn node(Anyone(caller): Anyone, Path(name): Path<String>) -> Answer {
-    if name == caller.api.node_name() { ok() } else { Err(Failure::no_object()) }
+    let node = caller.api.member(&name).ok_or_else(Failure::no_object)?;
+    if node.is_me {
+        return serves(&caller.api);
+    }
+    match (node.state, node.numbers) {
+        (NodeState::Down, _) => {
+            failed(json!({"status": "failed", "reason": format!("node '{}' is down", node.name)}))
+        }
+        (_, Some(told)) if !told.ready => failed(
+            json!({"status": "failed", "reason": format!("node '{}' is not ready to serve clients", node.name)}),
+        ),
+        _ => passed(),
+    }
+}
+
+/// The alarms of a node, as RabbitMQ lists them.
+fn entries(node: &str, alarms: Alarms) -> impl Iterator<Item = Value> + use<> {
+    let node = node.to_owned();
+    let on = [(alarms.memory, "memory"), (alarms.disk, "disk")].into_iter().filter(|(is_on, _)| *is_on);
+    on.map(move |(_, resource)| json!({"node": node, "resource": resource}))
 }
 
 async fn alarms(Anyone(caller): Anyone) -> Answer {
-    let current = caller.api.broker.alarms().current();
-    let entry = |resource: &str| json!({"node": caller.api.node_name(), "resource": resource});
-    let on: Vec<Value> = [(current.memory, "memory"), (current.disk, "disk")]
-        .into_iter()
-        .filter(|(is_on, _)| *is_on)
-        .map(|(_, resource)| entry(resource))
-        .collect();
-    if on.is_empty() {
-        return ok();
+    let api = &caller.api;
+    let mut on = Vec::new();
+    for node in api.cluster_status().nodes {
+        let told = node.numbers.as_ref().filter(|_| !node.is_me);
+        let told = told.map(|told| Alarms { memory: told.memory_alarm, disk: told.disk_alarm });
+        let alarms = if node.is_me { api.broker.alarms().own() } else { told.unwrap_or_default() };
+        on.extend(entries(&node.name, alarms));
     }
-    failed(json!({"status": "failed", "reason": "There are alarms in effect in the cluster", "alarms": on}))
+    raised(on, "There are alarms in effect in the cluster")
+}
+
+async fn local_alarms(Anyone(caller): Anyone) -> Answer {
+    let api = &caller.api;
+    let on = entries(api.node_name(), api.broker.alarms().own()).collect();
+    raised(on, "There are alarms in effect on the node")
+}
+
+fn raised(on: Vec<Value>, reason: &str) -> Answer {
+    if on.is_empty() {
+        return passed();
+    }
+    failed(json!({"status": "failed", "reason": reason, "alarms": on}))
 }
 
 async fn port_listener(Anyone(caller): Anyone, Path(port): Path<String>) -> Answer {
@@ -143,7 +173,7 @@ async fn certificate_expiration(
         return Err(Failure::bad_request(reason));
     }
     within.parse::<u32>().map_err(|_| Failure::bad_request("Invalid expiration value"))?;
-    ok()
+    passed()
 }
 
 /// RabbitMQ sends a message through a queue `aliveness-test` that it leaves behind; here it is enough that
@@ -154,5 +184,5 @@ async fn aliveness(Anyone(caller): Anyone, Path(vhost): Path<String>) -> Answer 
     if alarms.any() {
         return failed(json!({"status": "failed", "reason": alarms.reason()}));
     }
-    ok()
+    serves(&caller.api)
 }

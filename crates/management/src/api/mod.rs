@@ -5,6 +5,7 @@
 
 mod bindings;
 mod channels;
+mod cluster;
 mod connections;
 mod consumers;
 mod definitions;
@@ -21,7 +22,9 @@ mod parameters;
 mod permissions;
 mod policies;
 mod publish;
+mod queue_view;
 mod queues;
+mod redundancy;
 mod topic_permissions;
 mod trace;
 mod users;
@@ -29,6 +32,7 @@ mod vhosts;
 mod welcome;
 
 use crate::ManagementConfig;
+use crate::cluster::Asking;
 use crate::reply::Failure;
 use crate::sampler::Samples;
 use axum::Router;
@@ -53,6 +57,7 @@ pub(crate) struct Api {
     pub(crate) samples: Samples,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) started: Instant,
+    pub(crate) asking: Asking,
 }
 
 /// A socket of this node, as listings name it.
@@ -74,7 +79,15 @@ impl Api {
         if !listeners.iter().any(|known| known.address == address) {
             listeners.push(Listener { protocol: "http".to_owned(), address });
         }
-        Api { broker, config, secret, samples: Samples::default(), listeners, started: Instant::now() }
+        Api {
+            broker,
+            config,
+            secret,
+            samples: Samples::default(),
+            listeners,
+            started: Instant::now(),
+            asking: Asking::default(),
+        }
     }
 
     /// The catalog as it is now.
@@ -110,6 +123,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .merge(welcome::routes())
         .merge(overview::routes())
         .merge(nodes::routes())
+        .merge(cluster::routes())
         .merge(users::routes())
         .merge(vhosts::routes())
         .merge(limits::routes())
@@ -128,6 +142,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .merge(consumers::routes())
         .merge(definitions::routes())
         .merge(health::routes())
+        .merge(redundancy::routes())
         .merge(features::routes())
         .merge(trace::routes())
         .fallback(|| async { Failure::no_object() })

@@ -1,4 +1,6 @@
-//! Nodes: this one.
+//! Nodes: this one, and the others as they tell of themselves.
+//!
+//! Invariant: of another node only what it has told is shown; what is not known of it is missing.
 
 use super::overview::exchange_types;
 use crate::api::Api;
@@ -9,7 +11,8 @@ use crate::{reply, system};
 use axum::Router;
 use axum::extract::Path;
 use axum::routing::get;
-use serde_json::{Value, json};
+use engine::cluster::{NodeState, NodeView};
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 pub(crate) fn routes() -> Router<Arc<Api>> {
@@ -20,30 +23,65 @@ pub(crate) fn routes() -> Router<Arc<Api>> {
 }
 
 async fn list(Monitor(caller): Monitor, query: ListQuery) -> Answer {
-    let nodes = vec![caller.api.node_name().to_owned()];
-    query.answer(nodes, |name| name, |_| node(&caller.api))
+    caller.api.ask_others().await;
+    let nodes = caller.api.cluster_status().nodes;
+    query.answer(nodes, |node| &node.name, |node| show(&caller.api, node))
 }
 
 async fn one(Monitor(caller): Monitor, Path(name): Path<String>, query: ListQuery) -> Answer {
-    if name != caller.api.node_name() {
-        return Err(Failure::no_object());
-    }
-    reply::show(query.project(node(&caller.api)))
+    caller.api.ask_others().await;
+    let node = caller.api.member(&name).ok_or_else(Failure::no_object)?;
+    reply::show(query.project(show(&caller.api, &node)))
 }
 
 async fn memory(Monitor(caller): Monitor, Path(name): Path<String>) -> Answer {
-    if name != caller.api.node_name() {
-        return Err(Failure::no_object());
-    }
-    let used = engine::alarm::resident_bytes().unwrap_or(0);
+    let node = caller.api.member(&name).filter(|node| node.state != NodeState::Down);
+    let node = node.ok_or_else(Failure::no_object)?;
+    let used =
+        if node.is_me { engine::alarm::resident_bytes() } else { node.numbers.map(|told| told.memory_bytes) };
+    let used = used.unwrap_or(0);
     reply::show(
         json!({"memory": {"strategy": "rss", "total": {"rss": used, "allocated": used, "erlang": used}}}),
     )
 }
 
-fn node(api: &Api) -> Value {
+fn show(api: &Api, node: &NodeView) -> Value {
+    if node.is_me { own(api) } else { other(node) }
+}
+
+/// Another node: a few facts when it is down, as RabbitMQ has them, and more when it has told more.
+fn other(node: &NodeView) -> Value {
+    let mut map = Map::new();
+    let facts = [
+        ("name", json!(node.name)),
+        ("type", json!("disc")),
+        ("running", json!(node.state != NodeState::Down)),
+        ("being_drained", json!(false)),
+        ("partitions", json!([])),
+        ("cluster_links", json!([])),
+    ];
+    map.extend(facts.map(|(key, value)| (key.to_owned(), value)));
+    let told = node.numbers.as_ref().filter(|_| node.state != NodeState::Down);
+    let Some(told) = told else { return Value::Object(map) };
+    let started_ms = told.started_s.saturating_mul(1000);
+    let facts = [
+        ("uptime", json!(engine::clock::wall_ms().saturating_sub(started_ms))),
+        ("mem_used", json!(told.memory_bytes)),
+        ("mem_alarm", json!(told.memory_alarm)),
+        ("mem_calculation_strategy", json!("rss")),
+        ("disk_free", json!(told.disk_free_bytes)),
+        ("disk_free_alarm", json!(told.disk_alarm)),
+        ("sockets_used", json!(told.connections)),
+        ("rates_mode", json!("basic")),
+        ("applications", json!([{"name": "leveret", "description": "Leveret", "version": node.version}])),
+    ];
+    map.extend(facts.map(|(key, value)| (key.to_owned(), value)));
+    Value::Object(map)
+}
+
+fn own(api: &Api) -> Value {
     let alarms = api.broker.alarms();
-    let current = alarms.current();
+    let current = alarms.own();
     let (fd_used, fd_total) = system::descriptors();
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let data_dir = api.config.data_dir.as_ref().map(|path| path.display().to_string());

@@ -1,8 +1,8 @@
-//! The whole node in one body, and small facts: who am I, the version, the cluster's name.
+//! The whole cluster in one body, and small facts: who am I, the version, the cluster's name.
 //!
 //! Invariant: a caller who is no monitor sees totals of the own vhosts only.
 
-use super::queues::QueueView;
+use super::queue_view::QueueView;
 use crate::api::Api;
 use crate::auth::{Administrator, Anyone, Caller};
 use crate::body::Body;
@@ -53,6 +53,7 @@ pub(crate) fn name_of_cluster(api: &Api) -> String {
 }
 
 async fn overview(Anyone(caller): Anyone) -> Answer {
+    caller.api.ask_others().await;
     let api = &caller.api;
     let mut body = json!({
         "management_version": api.config.version,
@@ -138,17 +139,16 @@ fn put_totals(caller: &Caller, body: &mut Map<String, Value>) {
     let mut totals = Map::new();
     sampler::put_counts(&mut totals, sum.counts.ready, sum.counts.unacked, &rates);
     let consumers: u64 = queues.iter().map(|queue| u64::from(queue.listing.counts.consumers)).sum();
-    let connections = super::connections::visible(caller);
-    let channels: u64 =
-        connections.iter().map(|(_, connection)| u64::from(connection.listing().channels)).sum();
+    let clients = super::connections::visible(caller);
+    let channels: u64 = clients.iter().map(|client| u64::from(client.listing().channels)).sum();
     let exchanges: usize = vhosts.iter().map(|vhost| vhost.exchanges.len()).sum();
     body.insert("queue_totals".to_owned(), Value::Object(totals));
     let objects = json!({
         "channels": channels,
-        "connections": connections.len(),
+        "connections": clients.len(),
         "consumers": consumers,
         "exchanges": exchanges,
-        "queues": queues.len(),
+        "queues": vhosts.iter().map(|vhost| vhost.queues.len()).sum::<usize>(),
     });
     body.insert("object_totals".to_owned(), objects);
 }

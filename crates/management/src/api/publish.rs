@@ -13,10 +13,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use broker::access::{Access, Resource};
 use broker::catalog::{ExchangeKind, Vhost, refusal};
+use broker::router::{self, Routes, RoutingInput};
 use serde_json::json;
 use std::sync::Arc;
 use types::limits::SHORT_STRING_BYTES_MAX;
-use types::{AmqpError, Properties};
+use types::{AmqpError, Properties, QueueId};
 
 pub(crate) fn routes() -> Router<Arc<Api>> {
     Router::new().route("/api/exchanges/{vhost}/{exchange}/publish", post(publish))
@@ -44,7 +45,10 @@ async fn publish(
     let broker = &caller.api.broker;
     let metrics = broker.metrics();
     metrics.received.add(1);
-    let queues = broker.publish_internal(&vhost.name, exchange, key.as_bytes(), &properties, &payload);
+    let queues = match is_cut_off(&caller.api, &vhost, exchange, key, &properties) {
+        true => 0,
+        false => broker.publish_internal(&vhost.name, exchange, key.as_bytes(), &properties, &payload),
+    };
     broker.flush();
     if queues > 0 {
         metrics.routed.add(1);
@@ -52,6 +56,25 @@ async fn publish(
         metrics.unroutable_returned.add(1);
     }
     reply::show(json!({"routed": queues > 0}))
+}
+
+/// Whether it would go to queues only whose homes are down: a mandatory message of a client comes back then.
+fn is_cut_off(api: &Api, vhost: &Vhost, exchange: &str, key: &str, properties: &[u8]) -> bool {
+    if api.cluster().is_none() {
+        return false;
+    }
+    let Some(source) = vhost.exchange(exchange) else { return false };
+    let view = Properties::parse(properties).ok();
+    let input = RoutingInput {
+        routing_key: key.as_bytes(),
+        properties: view.as_ref(),
+        random: engine::route::random(),
+    };
+    let mut routes = Routes::default();
+    router::route(vhost, source, &input, &mut routes);
+    let is_down = |id: &QueueId| api.broker.queue(*id).is_some_and(|queue| !queue.is_reachable());
+    let is_kept = !routes.delayed.is_empty() || !routes.recent_history.is_empty();
+    !is_kept && !routes.queues.is_empty() && routes.queues.iter().all(is_down)
 }
 
 fn payload(body: &Body) -> Result<Vec<u8>, Failure> {

@@ -3,27 +3,27 @@
 //! Invariant: a listing takes each queue's lock for a moment, and only for the rows that are shown.
 
 use super::exchanges::asks;
+use super::queue_view::show;
 use super::{bindings, consumers};
 use crate::api::Api;
 use crate::auth::{Administrator, Anyone, Caller};
 use crate::body::Body;
+use crate::cluster::Places;
 use crate::query::ListQuery;
 use crate::reply::{self, Answer, Failure};
-use crate::sampler::{self, QueueSeries};
-use crate::{fields, system};
 use axum::Router;
 use axum::extract::{Path, RawQuery};
 use axum::routing::{get, post};
 use broker::access::{Access, Resource};
 use broker::catalog::{self, Command, Outcome, Vhost, refusal};
-use broker::policy;
 use broker::queue::QueueKind;
-use engine::queue::{DeleteConditions, QueueListing};
+use engine::cluster::NodeState;
+use engine::queue::DeleteConditions;
 use engine::{Queue, QueueCommand};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::oneshot;
-use types::{AmqpError, ConnectionId, FieldValue, QueueName};
+use types::{AmqpError, ConnectionId, FieldValue, NodeId, QueueName};
 
 pub(crate) fn routes() -> Router<Arc<Api>> {
     Router::new()
@@ -37,137 +37,15 @@ pub(crate) fn routes() -> Router<Arc<Api>> {
         .route("/api/rebalance/queues", post(rebalance))
 }
 
-/// A queue with what it holds and how fast that changes.
-pub(crate) struct QueueView {
-    pub(crate) listing: QueueListing,
-    pub(crate) rates: QueueSeries,
-}
-
-impl QueueView {
-    fn of(api: &Api, row: &catalog::Queue) -> Option<QueueView> {
-        let listing = api.broker.queue(row.id)?.listing();
-        Some(QueueView { listing, rates: api.samples.queue(row.id) })
-    }
-
-    /// Those of a vhost.
-    pub(crate) fn all(api: &Api, vhost: &Vhost) -> Vec<QueueView> {
-        vhost.queues.values().filter_map(|row| QueueView::of(api, row)).collect()
-    }
-}
-
-fn declared(api: &Api, row: &catalog::Queue) -> Map<String, Value> {
-    let mut map = Map::new();
-    map.insert("name".to_owned(), json!(row.name.as_str()));
-    map.insert("vhost".to_owned(), json!(row.vhost.as_str()));
-    map.insert("type".to_owned(), json!(row.kind.as_str()));
-    map.insert("durable".to_owned(), json!(row.durable));
-    map.insert("auto_delete".to_owned(), json!(row.auto_delete));
-    map.insert("exclusive".to_owned(), json!(row.exclusive.is_some()));
-    map.insert("arguments".to_owned(), fields::to_json(&row.arguments));
-    map.insert("node".to_owned(), json!(api.node_name()));
-    map.insert("state".to_owned(), json!("running"));
-    map
-}
-
-fn show(api: &Api, row: &catalog::Queue, query: &ListQuery) -> Value {
-    let mut map = declared(api, row);
-    if !query.stats && !query.totals {
-        return Value::Object(map);
-    }
-    let Some(view) = QueueView::of(api, row) else { return Value::Object(map) };
-    let counts = &view.listing.counts;
-    if !query.stats {
-        for (name, count) in [
-            ("messages", counts.ready + counts.unacked),
-            ("messages_ready", counts.ready),
-            ("messages_unacknowledged", counts.unacked),
-        ] {
-            map.insert(name.to_owned(), json!(count));
-        }
-        return Value::Object(map);
-    }
-    sampler::put_counts(&mut map, counts.ready, counts.unacked, &view.rates);
-    let stats = sampler::message_stats(&view.listing.totals, &view.rates);
-    map.insert("message_stats".to_owned(), Value::Object(stats));
-    put_sizes(&mut map, &view.listing);
-    put_policies(&mut map, row);
-    put_members(&mut map, api, row);
-    if let Some(owner) = row.exclusive.and_then(|owner| api.broker.connections().get(owner)) {
-        let owner = owner.listing();
-        let details = json!({
-            "name": owner.name,
-            "peer_host": owner.peer.ip().to_string(),
-            "peer_port": owner.peer.port(),
-        });
-        map.insert("owner_pid_details".to_owned(), details);
-    }
-    Value::Object(map)
-}
-
-fn put_sizes(map: &mut Map<String, Value>, listing: &QueueListing) {
-    let counts = &listing.counts;
-    let bytes = counts.ready_bytes + counts.unacked_bytes;
-    // Everything is in memory; RabbitMQ's names for what it holds there.
-    for (name, number) in [
-        ("messages_ram", counts.ready + counts.unacked),
-        ("messages_ready_ram", counts.ready),
-        ("messages_unacknowledged_ram", counts.unacked),
-        ("messages_paged_out", 0),
-        ("message_bytes", bytes),
-        ("message_bytes_ready", counts.ready_bytes),
-        ("message_bytes_unacknowledged", counts.unacked_bytes),
-        ("message_bytes_ram", bytes),
-        ("message_bytes_paged_out", 0),
-        ("memory", bytes),
-        ("reductions", 0),
-        ("consumers", u64::from(counts.consumers)),
-    ] {
-        map.insert(name.to_owned(), json!(number));
-    }
-    // The share of consumers that could take a message now.
-    let capacity = match counts.consumers {
-        0 => 0.0,
-        all => f64::from(counts.consumers_with_credit.min(all)) / f64::from(all),
-    };
-    map.insert("consumer_capacity".to_owned(), json!(capacity));
-    map.insert("consumer_utilisation".to_owned(), json!(capacity));
-    map.insert("head_message_timestamp".to_owned(), Value::Null);
-    map.insert("exclusive_consumer_tag".to_owned(), Value::Null);
-    map.insert("single_active_consumer_tag".to_owned(), Value::Null);
-    map.insert("garbage_collection".to_owned(), json!({}));
-    if listing.idle_since_ms > 0 {
-        let idle_for_ms = engine::clock::now_ms().saturating_sub(listing.idle_since_ms);
-        let since_ms = engine::clock::wall_ms().saturating_sub(idle_for_ms);
-        map.insert("idle_since".to_owned(), json!(system::timestamp(since_ms)));
-    }
-}
-
-fn put_policies(map: &mut Map<String, Value>, row: &catalog::Queue) {
-    let name = |policy: Option<&Arc<policy::Policy>>| json!(policy.map(|policy| policy.name.as_str()));
-    map.insert("policy".to_owned(), name(row.policy.as_ref()));
-    map.insert("operator_policy".to_owned(), name(row.operator_policy.as_ref()));
-    let definition = policy::effective_definition(row.policy.as_deref(), row.operator_policy.as_deref());
-    map.insert("effective_policy_definition".to_owned(), fields::to_json(&definition));
-}
-
-fn put_members(map: &mut Map<String, Value>, api: &Api, row: &catalog::Queue) {
-    if row.kind == QueueKind::Quorum {
-        map.insert("leader".to_owned(), json!(api.node_name()));
-        map.insert("members".to_owned(), json!([api.node_name()]));
-        map.insert("online".to_owned(), json!([api.node_name()]));
-        let limit = row.config.delivery_limit;
-        map.insert("delivery_limit".to_owned(), limit.map_or(json!("unlimited"), |limit| json!(limit)));
-    } else {
-        map.insert("slave_nodes".to_owned(), json!([]));
-        map.insert("synchronised_slave_nodes".to_owned(), json!([]));
-    }
-}
-
 async fn list(Anyone(caller): Anyone, vhost: Option<Path<String>>, query: ListQuery) -> Answer {
+    if query.stats || query.totals {
+        caller.api.ask_others().await;
+    }
     let catalog = caller.api.catalog();
     let vhosts = caller.some_vhosts(&catalog, vhost.as_ref().map(|path| path.0.as_str()))?;
     let rows: Vec<&Arc<catalog::Queue>> = vhosts.iter().flat_map(|vhost| vhost.queues.values()).collect();
-    query.answer(rows, |row| row.name.as_str(), |row| show(&caller.api, row, &query))
+    let places = Places::of(&caller.api);
+    query.answer(rows, |row| row.name.as_str(), |row| show(&places, row, &query))
 }
 
 /// The queue that a path names.
@@ -175,24 +53,30 @@ pub(crate) fn find<'a>(vhost: &'a Vhost, name: &str) -> Result<&'a Arc<catalog::
     vhost.queue(name).ok_or_else(Failure::no_object)
 }
 
-/// The queue of a row, if nobody else's connection owns it.
+/// The queue of a row, if nobody else's connection owns it and its home is there.
 pub(crate) fn open(caller: &Caller, row: &catalog::Queue) -> Result<Arc<Queue>, AmqpError> {
     if row.exclusive.is_some() {
         return Err(refusal::locked(&row.vhost, row.name.as_str()));
     }
-    caller.api.broker.queue(row.id).ok_or_else(|| refusal::no_queue(&row.vhost, row.name.as_str()))
+    let queue = caller.api.broker.queue(row.id);
+    let queue = queue.ok_or_else(|| refusal::no_queue(&row.vhost, row.name.as_str()))?;
+    queue.unreachable().map_or(Ok(queue), Err)
 }
 
 type Place = Path<(String, String)>;
 
 async fn one(Anyone(caller): Anyone, Path((vhost, name)): Place, query: ListQuery) -> Answer {
+    if query.stats || query.totals {
+        caller.api.ask_others().await;
+    }
     let vhost = caller.visible(&caller.api.catalog(), &vhost)?;
     let row = find(&vhost, &name)?;
-    let mut value = show(&caller.api, row, &query);
+    let places = Places::of(&caller.api);
+    let mut value = show(&places, row, &query);
     if query.stats
         && let Value::Object(map) = &mut value
     {
-        map.insert("consumer_details".to_owned(), Value::Array(consumers::of_queue(&caller.api, row)));
+        map.insert("consumer_details".to_owned(), Value::Array(consumers::of_queue(&places, row)));
         map.insert("incoming".to_owned(), json!([]));
         map.insert("deliveries".to_owned(), json!([]));
     }
@@ -201,15 +85,35 @@ async fn one(Anyone(caller): Anyone, Path((vhost, name)): Place, query: ListQuer
 
 async fn put(Anyone(caller): Anyone, Path((vhost, name)): Place, body: Body) -> Answer {
     let vhost = caller.vhost(&caller.api.catalog(), &vhost)?;
-    reply::put(declare(&caller, &vhost, &name, &body).await?)
+    let home = wanted_home(&caller.api, &body)?;
+    let created = declare(&caller, &vhost, &name, &body, home).await?;
+    let queue = caller.api.broker.queue_named(vhost.name.as_str(), &name);
+    match queue.and_then(|queue| queue.unreachable()) {
+        Some(error) => Err(error.into()),
+        None => reply::put(created),
+    }
 }
 
-/// Declares a queue as a request's body or an entry of a definitions file says; whether it is new.
+/// RabbitMQ declares at the node that a body names, so that the queue's home is there.
+fn wanted_home(api: &Api, body: &Body) -> Result<Option<NodeId>, Failure> {
+    let Some(asked) = body.text("node")?.filter(|name| !name.is_empty()) else { return Ok(None) };
+    if api.cluster().is_none() {
+        return Ok(None);
+    }
+    let node = api.member(asked).filter(|node| node.state != NodeState::Down);
+    let refuse =
+        || Failure::bad_request(format!("node is '{asked}': it must be a node of the cluster that runs"));
+    node.map(|node| Some(node.id)).ok_or_else(refuse)
+}
+
+/// Declares a queue as a request's body or an entry of a definitions file says, with a home that was asked for;
+/// whether it is new.
 pub(crate) async fn declare(
     caller: &Caller,
     vhost: &Vhost,
     name: &str,
     body: &Body,
+    home: Option<NodeId>,
 ) -> Result<bool, Failure> {
     let name = QueueName::new(name)
         .ok_or_else(|| Failure::bad_request("the queue name is longer than 255 bytes"))?;
@@ -230,6 +134,10 @@ pub(crate) async fn declare(
         connection: ConnectionId(0),
         arguments,
         user: caller.user.name.clone(),
+    };
+    let command = match home {
+        Some(home) => Command::DeclareAt { home, command: Box::new(command) },
+        None => command,
     };
     caller.api.broker.metrics().queues_declared.add(1);
     Ok(matches!(caller.api.change(command).await?, Outcome::Queue { created: true, .. }))
@@ -265,12 +173,14 @@ async fn purge(Anyone(caller): Anyone, Path((vhost, name)): Place) -> Answer {
     let (reply, answer) = oneshot::channel();
     caller.api.broker.post(&queue, QueueCommand::Purge(reply));
     caller.api.broker.flush();
-    // No answer means that the queue is gone, and with it its messages.
-    let _ = answer.await;
-    reply::done()
+    match answer.await {
+        // No answer at home means that the queue is gone, and with it its messages.
+        Err(_) if queue.is_away() => Err(queue.no_answer().into()),
+        _ => reply::done(),
+    }
 }
 
-/// `sync` and `cancel_sync` of mirrored queues: a queue on one node is always in sync.
+/// `sync` and `cancel_sync` of mirrored queues: a queue with one copy is always in sync.
 async fn act(Administrator(caller): Administrator, Path((vhost, name)): Place, body: Body) -> Answer {
     let vhost = caller.vhost(&caller.api.catalog(), &vhost)?;
     find(&vhost, &name)?;
@@ -280,7 +190,7 @@ async fn act(Administrator(caller): Administrator, Path((vhost, name)): Place, b
     }
 }
 
-/// One node is always balanced.
+/// RabbitMQ moves leaders of replicated queues: a queue with one copy stays where its messages are.
 async fn rebalance(Administrator(_caller): Administrator) -> Answer {
     reply::done()
 }

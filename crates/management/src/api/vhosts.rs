@@ -1,6 +1,6 @@
 //! Vhosts: list, put, delete, and what is in them.
 
-use super::queues::QueueView;
+use super::queue_view::QueueView;
 use super::{permissions, topic_permissions};
 use crate::api::Api;
 use crate::auth::{Administrator, Anyone, Caller};
@@ -13,6 +13,7 @@ use axum::extract::Path;
 use axum::routing::{get, post};
 use broker::catalog::{Catalog, Command, Vhost};
 use broker::queue::QueueKind;
+use engine::cluster::NodeState;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use types::VhostName;
@@ -46,7 +47,8 @@ pub(crate) fn metadata(vhost: &Vhost) -> Value {
     Value::Object(map)
 }
 
-fn show(api: &Api, vhost: &Vhost, stats: bool) -> Value {
+/// `nodes` are the names of the members that run.
+fn show(api: &Api, vhost: &Vhost, nodes: &[String], stats: bool) -> Value {
     let mut map = Map::new();
     if stats {
         let queues = QueueView::all(api, vhost);
@@ -60,18 +62,33 @@ fn show(api: &Api, vhost: &Vhost, stats: bool) -> Value {
     map.insert("default_queue_type".to_owned(), json!(kind_word(vhost.default_queue_type)));
     map.insert("metadata".to_owned(), metadata(vhost));
     map.insert("tracing".to_owned(), json!(vhost.tracing));
-    map.insert("cluster_state".to_owned(), json!({api.node_name(): "running"}));
+    let running: Value =
+        nodes.iter().map(|name| (name.clone(), json!("running"))).collect::<Map<_, _>>().into();
+    map.insert("cluster_state".to_owned(), running);
     Value::Object(map)
 }
 
+/// The members that run.
+fn running(api: &Api) -> Vec<String> {
+    let nodes = api.cluster_status().nodes.into_iter().filter(|node| node.state != NodeState::Down);
+    nodes.map(|node| node.name).collect()
+}
+
 async fn list(Anyone(caller): Anyone, query: ListQuery) -> Answer {
+    if query.stats {
+        caller.api.ask_others().await;
+    }
     let vhosts = caller.vhosts(&caller.api.catalog());
-    query.answer(vhosts, |vhost| vhost.name.as_str(), |vhost| show(&caller.api, vhost, query.stats))
+    let nodes = running(&caller.api);
+    query.answer(vhosts, |vhost| vhost.name.as_str(), |vhost| show(&caller.api, vhost, &nodes, query.stats))
 }
 
 async fn one(Anyone(caller): Anyone, Path(name): Path<String>, query: ListQuery) -> Answer {
+    if query.stats {
+        caller.api.ask_others().await;
+    }
     let vhost = caller.visible(&caller.api.catalog(), &name)?;
-    reply::show(query.project(show(&caller.api, &vhost, query.stats)))
+    reply::show(query.project(show(&caller.api, &vhost, &running(&caller.api), query.stats)))
 }
 
 async fn put(Administrator(caller): Administrator, Path(name): Path<String>, body: Body) -> Answer {
@@ -168,7 +185,8 @@ async fn topic_permissions_in(Administrator(caller): Administrator, Path(name): 
 
 async fn start(Administrator(caller): Administrator, Path((vhost, node)): Path<(String, String)>) -> Answer {
     find(&caller.api.catalog(), &vhost)?;
-    if node != caller.api.node_name() {
+    let runs = caller.api.member(&node).is_some_and(|node| node.state != NodeState::Down);
+    if !runs {
         return Err(Failure::bad_request(format!("Request to node {node} failed with nodedown")));
     }
     reply::done()

@@ -5,11 +5,14 @@
 
 mod accounts;
 mod bindings;
+mod cluster;
 mod connections;
 mod definitions;
 mod health;
 mod listings;
 mod messages;
+mod nodes;
+mod others;
 mod overview;
 mod policies;
 mod queues;

@@ -2,7 +2,7 @@
 
 use broker::catalog::{Catalog, Command};
 use broker::password;
-use engine::{Broker, BrokerConfig};
+use engine::{Broker, BrokerConfig, Seat};
 use management::{Management, ManagementConfig};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -61,6 +61,11 @@ pub fn first_catalog() -> Catalog {
 
 impl Server {
     pub fn start() -> Server {
+        Server::start_in(first_catalog(), None)
+    }
+
+    /// With a catalog, and in a cluster if there is a seat.
+    pub fn start_in(catalog: Catalog, seat: Option<Seat>) -> Server {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let data_dir = std::env::temp_dir().join(format!("leveret-api-{}-{count}", std::process::id()));
@@ -71,9 +76,9 @@ impl Server {
             memory_limit_bytes: 1 << 40,
             paging_limit_bytes: u64::MAX,
             disk_limit_bytes: 0,
-            seat: None,
+            seat,
         };
-        let broker = Broker::new(config, first_catalog());
+        let broker = Broker::new(config, catalog);
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         runtime.spawn(broker.clone().run_timer());

@@ -108,14 +108,15 @@ impl Channel {
         let name = self.queue_name(&stripped(name))?;
         self.check(Access::Configure, Resource::Queue(&name))?;
         let vhost = self.session.vhost.clone();
-        let exists = self.broker().catalog().vhost(vhost.as_str()).is_some_and(|v| v.queue(&name).is_some());
-        if !exists {
+        let exists =
+            || self.broker().catalog().vhost(vhost.as_str()).is_some_and(|v| v.queue(&name).is_some());
+        if !exists() {
             return Ok(0);
         }
         let queue = match self.open_queue(&name) {
             Ok(queue) => queue,
-            // Deleted by itself a moment ago.
-            Err(error) if error.code == types::ReplyCode::NotFound => return Ok(0),
+            // Deleted by itself a moment ago; one that is there and out of reach is not deleted.
+            Err(error) if error.code == types::ReplyCode::NotFound && !exists() => return Ok(0),
             Err(error) => return Err(error),
         };
         let row = queue.row();
