@@ -8,6 +8,7 @@ use crate::client::{Channel, Client, Deliveries, body, persistent};
 use crate::wait::{soon, wait_for};
 use futures_util::StreamExt;
 use lapin::Confirmation;
+use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicPublishOptions, ConfirmSelectOptions};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -32,7 +33,7 @@ struct Seen {
     confirmed: BTreeSet<Message>,
     refused: BTreeSet<Message>,
     delivered: BTreeSet<Message>,
-    /// In the order of their first deliveries, by queue.
+    /// In the order of their first deliveries, by queue, without what came as redelivered.
     first: BTreeMap<String, Vec<Message>>,
     deliveries: usize,
 }
@@ -123,13 +124,15 @@ impl Shared {
         }
     }
 
-    fn note(&self, queue: &str, text: &str) {
+    /// What comes as redelivered was on its way to a consumer before that was cut off: it may come late.
+    fn note(&self, queue: &str, delivery: &Delivery) {
+        let text = body(delivery);
         let mut numbers = text.split(' ').map(|number| number.parse().expect("a number"));
         let mut next = || numbers.next().expect("three numbers");
         let message = (next(), next(), next());
         let mut seen = self.seen();
         seen.deliveries += 1;
-        if seen.delivered.insert(message) {
+        if seen.delivered.insert(message) && !delivery.redelivered {
             seen.first.entry(queue.to_owned()).or_default().push(message);
         }
     }
@@ -157,7 +160,7 @@ impl Shared {
             match next {
                 Err(_) => {}
                 Ok(Some(Ok(delivery))) => {
-                    self.note(queue, &body(&delivery));
+                    self.note(queue, &delivery);
                     if delivery.ack(BasicAckOptions::default()).await.is_err() {
                         return;
                     }

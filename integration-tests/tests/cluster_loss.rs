@@ -282,3 +282,38 @@ fn publishes_in_flight_to_a_home_that_dies_all_get_an_outcome() {
         assert!(there >= taken, "{taken} persistent messages were confirmed, {there} are there");
     });
 }
+
+#[test]
+fn a_transaction_with_a_part_that_is_lost_is_not_committed() {
+    with_cluster(async |cluster| {
+        cluster.connect(0).await.channel().await.durable_queue("here").await;
+        cluster.connect(1).await.channel().await.durable_queue("there").await;
+        let client = cluster.connect(0).await;
+        let transaction = async || {
+            let channel = client.channel().await;
+            channel.tx_select().await.expect("tx.select-ok");
+            for queue in ["here", "there"] {
+                let published = channel.basic_publish(
+                    "".into(),
+                    queue.into(),
+                    BasicPublishOptions::default(),
+                    b"m",
+                    persistent(),
+                );
+                published.await.expect("it is taken");
+            }
+            channel
+        };
+        transaction().await.tx_commit().await.expect("tx.commit-ok while both are there");
+        let open = transaction().await;
+        cluster.end(1, libc::SIGKILL);
+        let expected = (406, "PRECONDITION_FAILED - partial tx completion".to_owned());
+        assert_eq!(refusal(open.tx_commit().await), expected, "the node was killed under it");
+        wait_until_lost(cluster, 0, "there").await;
+        let late = transaction().await;
+        assert_eq!(refusal(late.tx_commit().await), expected, "the node is away");
+        cluster.start_some(&[1]);
+        let back = wait_until_back(cluster, 0, "there").await;
+        assert_eq!(back.bodies("there").await, ["m"], "what was committed is there");
+    });
+}

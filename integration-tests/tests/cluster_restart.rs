@@ -130,6 +130,15 @@ fn a_wiped_disk_under_the_old_name_is_a_new_node() {
         cluster.start_some(&[1]);
         wait_for(WAIT, "its queue", async || reaches(cluster, 0, "fresh").await).await;
         assert_eq!(cluster.connect(2).await.channel().await.bodies("fresh").await, ["m"]);
+        // It votes in the old one's place: another node may be missing.
+        let votes = async || {
+            let (_, status) = cluster.node(2).http("GET", "/api/cluster/status", "").await;
+            status.matches("\"votes\":true").count() == 3
+        };
+        wait_for(WAIT, "three nodes vote", votes).await;
+        cluster.end(0, libc::SIGKILL);
+        wait_for(WAIT, "a declare", async || try_declare(cluster, 1, "without the first").await.is_ok())
+            .await;
     });
 }
 
@@ -153,6 +162,9 @@ fn a_minority_serves_what_it_has_and_refuses_changes_clearly() {
         assert_eq!(local.bodies("q0").await, ["old", "local"]);
         assert_eq!(refusal(cluster.connect(0).await.channel().await.look("q1").await).0, 404);
         wait_for(NOTICE, "not ready", async || !is_ready(cluster, 0).await.0).await;
+        let began = Instant::now();
+        try_declare(cluster, 0, "q0").await.expect("what is here is declared already");
+        assert!(began.elapsed() < Duration::from_secs(1), "without asking anybody");
         let (_, reason) = is_ready(cluster, 0).await;
         assert!(reason.contains("most nodes"), "{reason}");
         // What this node cannot route may have a queue that it does not know of.

@@ -168,7 +168,12 @@ impl Broker {
     /// Changes the catalog.
     pub async fn change(&self, command: Command) -> Result<Outcome, AmqpError> {
         let command = match &self.config.seat {
-            Some(seat) => seat.homes.place(command, &self.catalog()),
+            Some(seat) if seat.homes.is_current() => seat.homes.place(command, &self.catalog()),
+            // Out of touch with most nodes: what is declared here already is answered by what is known here.
+            Some(seat) => match self.answer_alone(&command) {
+                Some(outcome) => return Ok(outcome),
+                None => seat.homes.place(command, &self.catalog()),
+            },
             None => command,
         };
         let store = self.store.read().clone();
@@ -179,6 +184,18 @@ impl Broker {
         if let Some(seat) = &self.config.seat {
             seat.homes.node_changed(node, is_member);
         }
+    }
+
+    /// What a declare or bind comes to that changes nothing.
+    fn answer_alone(&self, command: &Command) -> Option<Outcome> {
+        if !matches!(
+            command,
+            Command::DeclareQueue { .. } | Command::DeclareExchange { .. } | Command::Bind { .. }
+        ) {
+            return None;
+        }
+        let mut copy = (**self.catalog()).clone();
+        copy.apply(command.clone(), &mut Vec::new()).ok().filter(|outcome| !outcome.changed())
     }
 
     /// Tells the queues of a vhost whether the firehose wants their deliveries.

@@ -157,7 +157,8 @@ impl Core {
     fn no_majority(&self) -> AmqpError {
         let name = |node| (self.config.name_of)(node);
         let leader = *self.leader.borrow();
-        let silent: Vec<String> = self.silent_voters().into_iter().map(name).collect();
+        let mut silent: Vec<String> = self.silent_voters().into_iter().map(name).collect();
+        silent.sort_unstable();
         AmqpError::internal_error(match (leader, silent.as_slice()) {
             (Some(leader), _) if leader != self.config.node => {
                 format!("the catalog's leader {} does not answer: no change can be made", name(leader))

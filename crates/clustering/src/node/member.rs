@@ -18,6 +18,7 @@ use engine::storage::ClusterLog;
 use engine::{Broker, Seat};
 use parking_lot::Mutex;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, Weak};
 use tokio::sync::{Notify, watch};
 use types::NodeId;
@@ -77,6 +78,8 @@ pub(super) struct Shared {
     /// Something changed that the watch should look at soon.
     pub(super) look: Notify,
     pub(super) started_s: u64,
+    /// A node that is gone is being taken out of the group.
+    pub(super) is_removing: AtomicBool,
 }
 
 /// A running node of a cluster.
@@ -139,6 +142,7 @@ impl ClusterNode {
             seen: Mutex::default(),
             look: Notify::new(),
             started_s: engine::clock::wall_ms() / 1000,
+            is_removing: AtomicBool::new(false),
             config,
         });
         let _ = desk.node.set(Arc::downgrade(&shared));

@@ -11,6 +11,7 @@ use engine::alarm::Alarms;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use types::NodeId;
 use types::limits::{CLUSTER_FEATURE_LEVEL, CLUSTER_LOOK_MS, CLUSTER_REDISCOVER_MS};
@@ -59,7 +60,7 @@ impl Shared {
             }
             self.tend_own_row().await;
             self.tell_of_lost(&mut memory, now).await;
-            self.drop_strangers(&mut memory, now).await;
+            self.remove_ghosts(&mut memory, now);
             self.search(&mut memory, now).await;
         }
     }
@@ -142,21 +143,28 @@ impl Shared {
         }
     }
 
-    /// A node that is no member must not be waited for when most nodes have to agree.
-    async fn drop_strangers(&self, memory: &mut Memory, now: Instant) {
-        let Some(group) = self.group.get() else { return };
-        let Some(status) = group.status() else { return };
+    /// Who was replaced or forgotten must not vote any more.
+    fn remove_ghosts(self: &Arc<Shared>, memory: &mut Memory, now: Instant) {
+        let Some((group, status)) = self.group.get().and_then(|group| Some((group, group.status()?))) else {
+            return;
+        };
         let members: Vec<NodeId> = status.members.iter().map(|member| member.node).collect();
         let (catalog, now) = (self.broker.catalog().clone(), now.duration_since(memory.began));
-        for node in memory.leading.strangers(self.node, &catalog, status.leader, &members, now) {
-            tracing::info!(
-                node = format_args!("{:016x}", node.0),
-                "a node that is no member leaves the group"
-            );
-            if let Err(error) = group.remove_node(node).await {
-                tracing::warn!(%error, "it stays for now");
-            }
+        let gone = memory.leading.strangers(self.node, &catalog, status.leader, &members, now);
+        let Some(ghost) = gone.first().copied() else { return };
+        if self.is_removing.swap(true, Ordering::AcqRel) {
+            return;
         }
+        let (group, shared) = (group.clone(), self.clone());
+        tokio::spawn(async move {
+            if let Err(why) = group.remove_node(ghost).await {
+                tracing::warn!(
+                    node = format_args!("{:016x}", ghost.0),
+                    "a node that is gone votes on: {why}"
+                );
+            }
+            shared.is_removing.store(false, Ordering::Release);
+        });
     }
 
     /// Members that are not linked may be found at other addresses than they had. Nodes of other clusters among

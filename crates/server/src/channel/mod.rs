@@ -63,6 +63,8 @@ pub(crate) struct Channel {
     last_queue: String,
     prefetch: u16,
     reply_name: Option<String>,
+    /// Hears of the publishes of a transaction while that is committed.
+    committing: Option<Arc<dyn Outlet>>,
     tags_made: u64,
     /// channel.close was sent; everything but close-ok is ignored.
     pub(crate) closing: bool,
@@ -85,6 +87,7 @@ impl Channel {
             last_queue: String::new(),
             prefetch: 0,
             reply_name: None,
+            committing: None,
             tags_made: 0,
             closing: false,
         }

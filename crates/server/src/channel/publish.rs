@@ -8,7 +8,7 @@ use super::trace::TRACE_EXCHANGE;
 use super::{Channel, Mode};
 use crate::channel::port::ChannelPort;
 use broker::message::{RECORD_HEAD_BYTES, Record, RecordHead};
-use engine::{Broker, PublishBatch, Queue, Route, record_head};
+use engine::{Broker, Outlet, PublishBatch, Queue, Route, record_head};
 use protocol::assembly::Content;
 use protocol::deliver;
 use std::sync::Arc;
@@ -263,7 +263,7 @@ impl Channel {
             self.hand_over(publisher);
             self.publish_aside(route, incoming, number);
             if !route.queues.is_empty() {
-                let confirm = number.map(|number| (&self.outlet, number));
+                let confirm = number.map(|number| (self.awaiting(), number));
                 publisher.batch.push(route, head, incoming.properties, incoming.body, confirm);
             }
             return;
@@ -272,7 +272,7 @@ impl Channel {
     }
 
     fn publish_aside(&self, route: &Route, incoming: &Incoming<'_>, number: Option<u64>) {
-        let confirm = number.map(|number| (&self.outlet, number));
+        let confirm = number.map(|number| (self.awaiting(), number));
         let vhost = &self.session.vhost;
         self.broker().publish_aside(vhost, route, incoming.properties, incoming.body, confirm);
     }
@@ -287,7 +287,7 @@ impl Channel {
     ) {
         publisher.routed += 1;
         let confirm = self.register(publisher, route.queues.len() as u32);
-        let confirm = confirm.map(|number| (&self.outlet, number));
+        let confirm = confirm.map(|number| (self.awaiting(), number));
         publisher.batch.push(route, head, incoming.properties, incoming.body, confirm);
         if publisher.batch.is_full() {
             self.hand_over(publisher);
@@ -301,11 +301,18 @@ impl Channel {
         self.published += 1;
         self.facts.published.store(self.published, Ordering::Relaxed);
         if !matches!(self.mode, Mode::Confirm) {
-            return None;
+            // A commit hears of what did not arrive; numbers mean nothing to it.
+            return self.committing.as_ref().map(|_| 0);
         }
         self.last_publish += 1;
         publisher.expect_confirm(&self.port, queues);
         Some(self.last_publish)
+    }
+
+    /// Who hears what becomes of publishes: a transaction while it is committed, else the channel.
+    #[inline]
+    fn awaiting(&self) -> &Arc<dyn Outlet> {
+        self.committing.as_ref().unwrap_or(&self.outlet)
     }
 
     fn unroutable(&mut self, publisher: &mut Publisher, incoming: &Incoming<'_>) {
@@ -333,8 +340,9 @@ impl Channel {
         let Some(number) = self.register(publisher, 1) else { return };
         // The confirm machine hears of the publish first.
         self.hand_over(publisher);
-        self.outlet.confirmed(&[(number, number)], &[number]);
-        self.port.port.broker.touch(&self.outlet);
+        let waiting = self.awaiting();
+        waiting.cut_off(&[(number, number)]);
+        self.port.port.broker.touch(waiting);
     }
 
     /// Hands over what is gathered, of this channel and of others of the connection.

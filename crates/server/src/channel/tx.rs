@@ -8,9 +8,10 @@ use super::publish::Incoming;
 use super::settle::{tag_of, unknown_tag};
 use super::{Channel, Mode, Publisher};
 use broker::channel::{Held, group};
-use engine::{Queue, QueueCommand, Route, record_head};
+use engine::{Outlet, Queue, QueueCommand, Route, record_head};
 use protocol::deliver::Settle;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::oneshot;
 use types::{AmqpError, Properties};
 
@@ -19,6 +20,20 @@ use types::{AmqpError, Properties};
 pub(crate) struct Transaction {
     publishes: Vec<HeldPublish>,
     settlements: Vec<(Settle, Vec<(u64, Held)>)>,
+}
+
+/// Whether a publish of a transaction did not reach one of its queues.
+#[derive(Default)]
+struct Losses {
+    any: AtomicBool,
+}
+
+impl Outlet for Losses {
+    fn cut_off(&self, _ranges: &[(u64, u64)]) {
+        self.any.store(true, Ordering::Release);
+    }
+
+    fn flush(&self) {}
 }
 
 struct HeldPublish {
@@ -89,6 +104,8 @@ impl Channel {
     /// commit-ok may leave.
     pub(crate) async fn tx_commit(&mut self, publisher: &mut Publisher) -> Result<(), AmqpError> {
         let transaction = self.transaction()?;
+        let losses = Arc::new(Losses::default());
+        self.committing = Some(losses.clone());
         let mut queues: Vec<Arc<Queue>> = Vec::new();
         for held in &transaction.publishes {
             let view = Properties::parse(&held.properties).ok();
@@ -105,6 +122,7 @@ impl Channel {
             queues.extend(held.route.delays.iter().map(|(holding, _)| holding.clone()));
         }
         self.hand_over(publisher);
+        self.committing = None;
         for (settle, taken) in transaction.settlements {
             let groups = group(taken);
             queues.extend(self.port.queues_of(&groups));
@@ -112,12 +130,15 @@ impl Channel {
         }
         queues.sort_unstable_by_key(|queue| queue.id);
         queues.dedup_by_key(|queue| queue.id);
-        self.committed(&queues).await;
+        let all_committed = self.committed(&queues).await;
+        if !all_committed || losses.any.load(Ordering::Acquire) {
+            return Err(AmqpError::precondition_failed("partial tx completion"));
+        }
         Ok(())
     }
 
-    /// Waits until the queues have committed what was posted to them.
-    async fn committed(&self, queues: &[Arc<Queue>]) {
+    /// Waits until the queues have committed what was posted to them; false when one could not say so.
+    async fn committed(&self, queues: &[Arc<Queue>]) -> bool {
         let broker = &self.port.port.broker;
         let mut answers = Vec::with_capacity(queues.len());
         for queue in queues {
@@ -125,10 +146,12 @@ impl Channel {
             broker.post(queue, QueueCommand::CommitFence(reply));
             answers.push(answer);
         }
-        for answer in answers {
-            // A queue that is gone has nothing to commit.
-            let _ = answer.await;
+        let mut all = true;
+        for (answer, queue) in answers.into_iter().zip(queues) {
+            // A queue that is gone has nothing to commit; one whose home went away may have.
+            all &= answer.await.is_ok() || !queue.is_away() || queue.is_gone();
         }
+        all
     }
 
     /// Forgets publishes; what was settled in the transaction is held by the client again.
