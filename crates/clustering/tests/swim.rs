@@ -308,3 +308,22 @@ fn nodes_of_another_cluster_do_not_meet_and_joining_ones_do() {
         assert_eq!(play.downs, [], "seed {seed}");
     }
 }
+
+/// A node that is declared down while it suspects another one loses the deadline of that suspicion.
+#[test]
+fn no_suspicion_lasts_for_ever() {
+    for seed in 0..60 {
+        let mut play = Play::new(seed, 3);
+        play.run(ms(2_000));
+        play.cut(&[0], &[1, 2]);
+        play.run(ms(100 + 10 * (seed % 30)));
+        play.heal();
+        play.cut(&[1], &[0, 2]);
+        play.run(ms(300 + 20 * (seed % 37)));
+        play.heal();
+        let all_up = play.until(ms(10_000), |play| play.all_up(&[0, 1, 2]));
+        assert!(all_up.is_ok(), "seed {seed}: {all_up:?}");
+        play.run(ms(10_000));
+        assert!(play.all_up(&[0, 1, 2]), "seed {seed}");
+    }
+}

@@ -68,6 +68,8 @@ pub const CLUSTER_REFRESH_AGAIN_MS: u64 = 500;
 pub const CLUSTER_WATCHED_MS: u64 = 60_000;
 /// A member that does not answer in any way is taken for lost after this time.
 pub const CLUSTER_LOST_AFTER_MS: u64 = 200;
+/// A node that gets the catalog's changes and has been no member for so long is taken out of the catalog's group.
+pub const CLUSTER_STRANGER_AFTER_MS: u64 = 5_000;
 /// How long what is asked of a queue's home waits for the first link to a node that is there.
 pub const FORWARD_CONNECT_MS: u64 = 2_000;
 /// Bytes a queue hands out in one turn before it lets its thread do other work.

@@ -21,8 +21,13 @@ pub(crate) const EDGES: &[(&str, &[&str])] = &[
 ];
 
 /// A crate and what it must do without: the pure ones have no runtime, no locks, no clock, no chance.
-pub(crate) const BANS: &[(&str, &[&str])] =
-    &[("types", IMPURE), ("protocol", IMPURE), ("broker", IMPURE), ("bench", &["lapin", "amq-protocol"])];
+pub(crate) const BANS: &[(&str, &[&str])] = &[
+    ("types", IMPURE),
+    ("protocol", IMPURE),
+    ("broker", IMPURE),
+    ("sim", IMPURE),
+    ("bench", &["lapin", "amq-protocol"]),
+];
 
 const IMPURE: &[&str] = &[
     "tokio",

@@ -232,6 +232,11 @@ impl CatalogGroup {
         self.on_thread(move |core| async move { core.log.cast(ballot).await }).await
     }
 
+    /// The node's one vote on who forms the cluster, if it has cast it.
+    pub fn ballot(&self) -> Option<Ballot> {
+        self.core.log.state().ballot()
+    }
+
     /// Where changes of the catalog are proposed. Used by the target once the node is in a cluster.
     pub fn store(&self) -> Arc<dyn CatalogStore> {
         Arc::new(MemberStore::new(&self.core))

@@ -15,6 +15,8 @@ use types::limits;
 /// Nodes that have been down for longer than this are called only at each `RARE`th round.
 const RECENT: Duration = Duration::from_secs(60);
 const RARE: u64 = 4;
+/// A suspicion that has lasted for so many times the period for it has lost its deadline.
+const SUSPICION_FACTOR: u32 = 3;
 
 impl Swim {
     /// Another place where others may be found.
@@ -78,7 +80,29 @@ impl Swim {
         if !gone.is_empty() {
             self.drop_members(|speaker| gone.contains(&speaker.identity.id), now, out);
         }
+        self.settle_suspicions(now, out);
         self.timers.push(now + self.periods.retry, Due::Retry);
+    }
+
+    /// A suspicion ends by itself, unless this node was declared down meanwhile: then the failure detector drops
+    /// its deadline, and a node that answers would be shown as suspected for ever. Declared down, it says that it
+    /// is there.
+    fn settle_suspicions(&mut self, now: Duration, out: &mut Effects) {
+        let limit = SUSPICION_FACTOR * self.periods.suspect;
+        let is_stuck = |member: &&Member<Speaker>| {
+            let entry =
+                self.roster.get(member.id().identity.id).filter(|entry| entry.speaker == *member.id());
+            member.state() == State::Suspect
+                && entry.is_some_and(|entry| {
+                    entry.state == Liveness::Suspect && now.saturating_sub(entry.since) >= limit
+                })
+        };
+        let stuck = self.detector.iter_membership_state().filter(is_stuck);
+        let down: Vec<Member<Speaker>> =
+            stuck.map(|member| Member::new(member.id().clone(), member.incarnation(), State::Down)).collect();
+        if !down.is_empty() {
+            self.call(now, out, |detector, sink| detector.apply_many(down.into_iter(), true, sink));
+        }
     }
 
     /// Forgets a node. One that is alive is met again with its next packet.

@@ -1,30 +1,22 @@
 //! How a node finds its cluster: a member goes on, an empty node joins, and if there is no cluster yet the nodes
 //! that expect each other form one.
 //!
-//! Invariant: a cluster is formed by a node that has data of its own, by one that expects nobody else, or by
-//! the one for which most of the expected nodes have cast their one durable vote. So at most one is formed.
+//! Invariant: what is to be done is decided in `founding`; here it is done.
 
+use super::founding::{Course, Expected, Met, Next, Seeker, Standing, elected, is_pristine};
 use super::member::Shared;
 use super::service::{Join, Joined, body, fields, kind};
 use crate::catalog::{Ballot, MemberStatus};
-use crate::identity::{ClusterId, NodeIdentity};
+use crate::discovery::Discovery;
+use crate::identity::ClusterId;
 use crate::transport::{CallError, ProbeError};
-use broker::catalog::{Catalog, Command};
+use broker::catalog::Command;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use types::NodeId;
-use types::limits::{
-    CATALOG_VOTERS_MAX, CLUSTER_FEATURE_LEVEL, CLUSTER_FORM_ALL_MS, CLUSTER_JOIN_CALL_MS, CLUSTER_LOOK_MS,
-    CLUSTER_SERVE_ALONE_MS,
-};
-
-/// Who was met.
-struct Met {
-    node: NodeIdentity,
-    addr: SocketAddr,
-}
+use types::limits::{CLUSTER_FEATURE_LEVEL, CLUSTER_JOIN_CALL_MS, CLUSTER_LOOK_MS};
 
 impl Shared {
     /// Looks for the cluster until this node is a member of it and knows what it has agreed on.
@@ -33,64 +25,67 @@ impl Shared {
         let mut tick = tokio::time::interval(Duration::from_millis(CLUSTER_LOOK_MS));
         loop {
             tick.tick().await;
-            let Some(group) = self.group.get() else { continue };
+            if self.group.get().is_none() {
+                continue;
+            }
             if self.is_ending() {
                 return;
             }
-            let Some(cluster) = group.cluster() else {
-                self.look_around(began).await;
-                continue;
-            };
-            let is_late = began.elapsed() > Duration::from_millis(CLUSTER_SERVE_ALONE_MS);
-            if self.is_member_now() && group.lease_held() && (is_late || self.voters_are_chosen()) {
-                tracing::info!(
-                    cluster = format_args!("{:032x}", cluster.0),
-                    "this node is a member of its cluster"
-                );
-                self.serve();
-                return;
-            }
-            if self.finish_forming(cluster).await {
-                continue;
-            }
-            self.wait_for(
-                "waiting for the other nodes of the cluster to agree that this one is back".to_owned(),
-            );
-            let known = self.broker.catalog().nodes.contains_key(&self.node);
-            if known && is_late && self.waits.borrow().is_some() {
-                tracing::warn!("most nodes of the cluster do not answer: this one serves the queues it has");
-                self.serve();
-            }
-            if !known {
-                // Joining was begun and not seen through.
-                self.look_around(began).await;
+            match self.standing(began.elapsed()).course() {
+                Course::LookAround => self.look_around(began).await,
+                Course::Arrived(cluster) => {
+                    tracing::info!(
+                        cluster = format_args!("{:032x}", cluster.0),
+                        "this node is a member of its cluster"
+                    );
+                    self.serve();
+                    return;
+                }
+                Course::FinishForming(cluster) => self.finish_forming(cluster).await,
+                Course::Wait { serve, look_around } => {
+                    self.wait_for(
+                        "waiting for the other nodes of the cluster to agree that this one is back"
+                            .to_owned(),
+                    );
+                    if serve && self.waits.borrow().is_some() {
+                        tracing::warn!(
+                            "most nodes of the cluster do not answer: this one serves the queues it has"
+                        );
+                        self.serve();
+                    }
+                    if look_around {
+                        self.look_around(began).await;
+                    }
+                }
             }
         }
     }
 
-    /// A cluster that this node has formed is not in its catalog yet when it was stopped right then.
-    async fn finish_forming(&self, cluster: ClusterId) -> bool {
-        let status = self.group.get().and_then(|group| group.status());
+    fn standing(&self, since_start: Duration) -> Standing {
+        let Some(group) = self.group.get() else { return Standing::default() };
+        let catalog = self.broker.catalog();
+        let status = group.status();
         let is_own = |member: &MemberStatus| member.node == self.node && member.votes;
-        if !status.is_some_and(|status| status.members.iter().all(is_own))
-            || self.broker.catalog().is_cluster()
-        {
-            return false;
+        let is_alone = status.as_ref().is_some_and(|status| status.members.iter().all(is_own));
+        let settled = status.as_ref().filter(|status| !status.changing);
+        let voters = settled.map_or(0, |status| status.members.iter().filter(|member| member.votes).count());
+        Standing {
+            cluster: group.cluster(),
+            is_member_now: self.is_member_now(),
+            has_lease: group.lease_held(),
+            voters,
+            up: catalog.nodes.values().filter(|node| node.up).count(),
+            is_half_formed: is_alone && !catalog.is_cluster(),
+            is_known: catalog.nodes.contains_key(&self.node),
+            since_start,
         }
+    }
+
+    async fn finish_forming(&self, cluster: ClusterId) {
         let form = Command::FormCluster { cluster: cluster.0, node: self.row() };
         if let Err(error) = self.broker.change(form).await {
             tracing::warn!(%error, "forming the cluster goes on");
         }
-        true
-    }
-
-    /// Whether as many nodes vote as can: before that the loss of the first one would be the loss of the cluster,
-    /// so whoever waits for all nodes to be ready waits for that too.
-    fn voters_are_chosen(&self) -> bool {
-        let Some(status) = self.group.get().and_then(|group| group.status()) else { return false };
-        let voters = status.members.iter().filter(|member| member.votes).count();
-        let up = self.broker.catalog().nodes.values().filter(|node| node.up).count();
-        !status.changing && voters >= usable_voters(up)
     }
 
     /// Whether the catalog here has this very start of this node.
@@ -101,28 +96,45 @@ impl Shared {
 
     /// Asks who is there, and joins or forms what there is to join or form.
     async fn look_around(self: &Arc<Shared>, began: Instant) {
-        let Some(join) = self.config.join.as_ref().filter(|_| !self.config.recover) else {
-            return self.form_with(Vec::new(), 1, began).await;
-        };
-        let (met, has_myself) = self.meet(join.resolve().await).await;
+        let (mut met, mut has_myself, mut expected) = (Vec::new(), false, Expected::Nobody);
+        if let Some(join) = self.config.join.as_ref().filter(|_| !self.config.recover) {
+            (met, has_myself) = self.meet(join.resolve().await).await;
+            expected = match join {
+                Discovery::Dns { .. } => Expected::ByName(join.expected()),
+                Discovery::Static(_) => Expected::Listed(join.expected()),
+            };
+        }
         if self.is_ending() {
             return;
         }
-        let expected = match join.expected() {
-            0 => {
-                return self.wait_for(
-                    "expected-nodes is not set: with join by DNS it says how many nodes form the cluster"
-                        .to_owned(),
-                );
-            }
-            // A list may be that of the others or that of all.
-            listed if has_myself || matches!(join, crate::discovery::Discovery::Dns { .. }) => listed,
-            others => others + 1,
+        let seeker = match expected.count(has_myself) {
+            Ok(expected) => Seeker { expected, since_start: began.elapsed(), ..self.seeker() },
+            Err(why) => return self.wait_for(why),
         };
-        if let Some(member) = met.iter().find(|met| met.node.cluster != ClusterId::default()) {
-            return self.join(member).await;
+        match seeker.next(&met) {
+            Next::Wait(why) => self.wait_for(why),
+            Next::End(why) => self.end(&why),
+            Next::Join(member) => self.join(member).await,
+            Next::Form => self.form(ClusterId(new_cluster())).await,
+            Next::AskForVotes { majority } => {
+                if let Some(cluster) = self.gather(&seeker, &met, majority).await {
+                    self.form(cluster).await;
+                }
+            }
         }
-        self.form_with(met, expected, began).await;
+    }
+
+    fn seeker(&self) -> Seeker {
+        let group = self.group.get();
+        let vote = group.and_then(|group| group.ballot());
+        Seeker {
+            me: self.node,
+            cluster: group.and_then(|group| group.cluster()),
+            has_own_vote: vote.is_some_and(|vote| vote.founder == self.node.0),
+            is_pristine: is_pristine(&self.broker.catalog()),
+            expected: 1,
+            since_start: Duration::ZERO,
+        }
     }
 
     /// Who is at these addresses; and whether this node is among them.
@@ -147,14 +159,6 @@ impl Shared {
     }
 
     async fn join(self: &Arc<Shared>, member: &Met) {
-        let own = self.group.get().and_then(|group| group.cluster());
-        if own.is_none() && !is_pristine(&self.broker.catalog()) {
-            return self.end(&format!(
-                "node {} at {} belongs to a cluster, and this node has definitions of its own: start it with an \
-                 empty data directory to join, or take what is at that address out of --join",
-                member.node.name, member.addr
-            ));
-        }
         let ask = Join { node: self.identity(), feature_level: CLUSTER_FEATURE_LEVEL };
         let Ok(ask) = body(&ask) else { return };
         let limit = Duration::from_millis(CLUSTER_JOIN_CALL_MS);
@@ -179,32 +183,8 @@ impl Shared {
         }
     }
 
-    /// Forms a cluster if it falls to this node.
-    async fn form_with(self: &Arc<Shared>, met: Vec<Met>, expected: usize, began: Instant) {
+    async fn form(self: &Arc<Shared>, cluster: ClusterId) {
         let Some(group) = self.group.get() else { return };
-        let is_first = expected <= 1 || !is_pristine(&self.broker.catalog());
-        let mut cluster = ClusterId(new_cluster());
-        if !is_first {
-            let majority = expected / 2 + 1;
-            let present = met.len() + 1;
-            if present < majority {
-                return self.wait_for(format!(
-                    "waiting for {} of {expected} nodes to form a cluster: {present} are there",
-                    majority
-                ));
-            }
-            if present < expected && began.elapsed() < Duration::from_millis(CLUSTER_FORM_ALL_MS) {
-                // Whoever is missing may have data, and then it forms the cluster.
-                return self
-                    .wait_for(format!("waiting a moment for all {expected} nodes: {present} are there"));
-            }
-            let founder = met.iter().map(|met| met.node.id).chain([self.node.0]).min();
-            if founder != Some(self.node.0) {
-                return self.wait_for("waiting for another node to form the cluster".to_owned());
-            }
-            let Some(elected) = self.gather(&met, majority, cluster).await else { return };
-            cluster = elected;
-        }
         let formed = match group.form(cluster).await {
             Ok(()) => self.broker.change(Command::FormCluster { cluster: cluster.0, node: self.row() }).await,
             Err(why) => return self.end(&format!("the cluster cannot be formed: {why}")),
@@ -232,20 +212,17 @@ impl Shared {
     }
 
     /// Asks for the votes of those who are there; the cluster's id when most of the expected gave theirs.
-    async fn gather(&self, met: &[Met], majority: usize, cluster: ClusterId) -> Option<ClusterId> {
+    async fn gather(&self, seeker: &Seeker, met: &[Met], majority: usize) -> Option<ClusterId> {
         let group = self.group.get()?;
-        let own = match group.cast_ballot(Ballot { founder: self.node.0, cluster: cluster.0 }).await {
+        let own = match group.cast_ballot(Ballot { founder: self.node.0, cluster: new_cluster() }).await {
             Ok(own) => own,
             Err(why) => {
                 self.end(&format!("this node's vote cannot be kept: {why}"));
                 return None;
             }
         };
-        if own.founder != self.node.0 {
-            self.wait_for(format!(
-                "this node has voted for node {:016x} to form the cluster and waits for it",
-                own.founder
-            ));
+        if let Err(why) = seeker.own_vote(&own) {
+            self.wait_for(why);
             return None;
         }
         let mut votes = 1;
@@ -262,10 +239,8 @@ impl Shared {
                 _ => {}
             }
         }
-        if votes < majority {
-            self.wait_for(format!(
-                "waiting for the votes of {majority} nodes to form the cluster: {votes} so far"
-            ));
+        if let Err(why) = elected(votes, majority) {
+            self.wait_for(why);
             return None;
         }
         Some(ClusterId(own.cluster))
@@ -274,12 +249,7 @@ impl Shared {
     /// Casts this node's vote for whoever asks first.
     pub(super) async fn cast(self: &Arc<Shared>, ballot: Ballot) -> Result<Ballot, String> {
         let group = self.group.get().ok_or("the node is starting")?;
-        if group.cluster().is_some() {
-            return Err("this node is in a cluster already".to_owned());
-        }
-        if !is_pristine(&self.broker.catalog()) {
-            return Err("this node has definitions of its own and will form a cluster itself".to_owned());
-        }
+        self.seeker().may_vote()?;
         group.cast_ballot(ballot).await
     }
 
@@ -323,30 +293,6 @@ fn json_text(text: &str) -> String {
     json
 }
 
-/// How many of so many nodes can vote: an odd number.
-fn usable_voters(nodes: usize) -> usize {
-    let most = nodes.clamp(1, CATALOG_VOTERS_MAX);
-    most - usize::from(most.is_multiple_of(2))
-}
-
 fn new_cluster() -> u128 {
     ((u128::from(engine::route::random()) << 64) | u128::from(engine::route::random())).max(1)
-}
-
-/// Whether there is nothing in a catalog but what every node starts with: one vhost, one user.
-fn is_pristine(catalog: &Catalog) -> bool {
-    catalog.users.len() <= 1
-        && catalog.vhosts.len() <= 1
-        && catalog.global_parameters.is_empty()
-        && catalog.vhosts.values().all(|vhost| {
-            vhost.queues.is_empty()
-                && vhost.policies.is_empty()
-                && vhost.operator_policies.is_empty()
-                && vhost.parameters.is_empty()
-                && vhost.binding_count() == 0
-                && vhost
-                    .exchanges
-                    .keys()
-                    .all(|name| name.as_str().is_empty() || name.as_str().starts_with("amq."))
-        })
 }

@@ -2,11 +2,13 @@
 //! with each other.
 //!
 //! Invariant: who is a member is what the catalog says. Gossip and links say how members are, and only the
-//! catalog's leader makes something of it.
+//! catalog's leader makes something of it. The decisions (`founding`, `judgement`, `placement`) are pure.
 
 mod config;
 mod formation;
+pub mod founding;
 mod identity_file;
+pub mod judgement;
 mod links;
 mod listing;
 mod member;

@@ -1,15 +1,14 @@
 //! What a node looks after all the time: that its own row is right, that lost nodes are told of, that everybody
 //! knows how it is.
 //!
-//! Invariant: only the catalog's leader declares a node lost, and only one that neither answers gossip nor has
-//! a link, for as long as the operator has set.
+//! Invariant: what it concludes is in `judgement`; here is how it comes to know, and that it is proposed.
 
+use super::judgement::{self, Leading};
 use super::member::Shared;
 use crate::gossip::{Liveness, NodeFacts};
 use crate::transport::ProbeError;
-use broker::catalog::{Catalog, Command, Node};
 use engine::alarm::Alarms;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,10 +20,9 @@ use types::limits::{CLUSTER_FEATURE_LEVEL, CLUSTER_LOOK_MS, CLUSTER_REDISCOVER_M
 const FACTS_EVERY: Duration = Duration::from_millis(500);
 
 /// What the watch remembers between looks.
-#[derive(Default)]
 struct Memory {
-    /// Since when members have not been answering.
-    silent: HashMap<NodeId, Instant>,
+    began: Instant,
+    leading: Leading,
     facts_at: Option<Instant>,
     searched_at: Option<Instant>,
     /// Whether all addresses that the operator gave were asked once since the cluster is known.
@@ -36,7 +34,14 @@ struct Memory {
 impl Shared {
     /// Looks after the node until it stops.
     pub(super) async fn watch(self: Arc<Shared>) {
-        let mut memory = Memory::default();
+        let mut memory = Memory {
+            began: Instant::now(),
+            leading: Leading::default(),
+            facts_at: None,
+            searched_at: None,
+            has_asked_all: false,
+            strangers: HashSet::new(),
+        };
         let mut changes = self.gossip.changes();
         while !self.is_ending() {
             let pause = tokio::time::sleep(Duration::from_millis(CLUSTER_LOOK_MS));
@@ -55,6 +60,7 @@ impl Shared {
             }
             self.tend_own_row().await;
             self.tell_of_lost(&mut memory, now).await;
+            self.remove_ghosts(&mut memory, now);
             self.search(&mut memory, now).await;
         }
     }
@@ -107,22 +113,15 @@ impl Shared {
 
     /// The catalog has to have this start of the node, at this address, as one that is up.
     async fn tend_own_row(&self) {
-        let (row, catalog) = (self.row(), self.broker.catalog().clone());
-        let Some(known) = catalog.nodes.get(&self.node).filter(|_| catalog.is_cluster()) else { return };
-        if **known == row || !self.has_leader() {
-            return;
-        }
-        if let Err(error) = self.broker.change(Command::PutNode { node: row }).await {
+        let change = judgement::own_row(&self.row(), &self.broker.catalog(), self.leader());
+        let Some(change) = change else { return };
+        if let Err(error) = self.broker.change(change).await {
             tracing::warn!(%error, "the cluster does not know yet that this node is back");
         }
     }
 
-    fn has_leader(&self) -> bool {
-        self.group.get().is_some_and(|group| group.changed().borrow().is_some())
-    }
-
-    fn leads(&self) -> bool {
-        self.group.get().is_some_and(|group| *group.changed().borrow() == Some(self.node))
+    fn leader(&self) -> Option<NodeId> {
+        self.group.get().and_then(|group| *group.changed().borrow())
     }
 
     /// Whether a member answers in any way.
@@ -131,36 +130,28 @@ impl Shared {
         is_up || self.mesh.is_connected(node)
     }
 
-    async fn tell_of_lost(self: &Arc<Shared>, memory: &mut Memory, now: Instant) {
-        if !self.leads() {
-            memory.silent.clear();
-            return;
-        }
+    async fn tell_of_lost(&self, memory: &mut Memory, now: Instant) {
         let catalog = self.broker.catalog().clone();
-        self.remove_ghosts(&catalog);
-        let members = catalog.nodes.values().filter(|node| node.id != self.node && node.up);
-        let silent: Vec<Arc<Node>> = members.filter(|node| !self.answers(node.id)).cloned().collect();
-        memory.silent.retain(|id, _| silent.iter().any(|node| node.id == *id));
-        for node in silent {
-            let since = *memory.silent.entry(node.id).or_insert(now);
-            if now.duration_since(since) < self.config.lost_after {
-                continue;
-            }
+        let times = (now.duration_since(memory.began), self.config.lost_after);
+        let answers = |node| self.answers(node);
+        let leader = self.leader();
+        for node in memory.leading.lost(self.node, &catalog, leader, answers, times) {
             tracing::warn!(node = %node.name, "node does not answer: its queues are out of reach");
-            let lost = Command::NodeLost { id: node.id, boot: node.boot };
-            if let Err(error) = self.broker.change(lost).await {
+            if let Err(error) = self.broker.change(judgement::loss(&node)).await {
                 tracing::warn!(%error, node = %node.name, "the loss of a node cannot be agreed on");
             }
         }
     }
 
-    /// Who was replaced or forgotten must not vote any more: the catalog has no row of it, the group still does.
-    fn remove_ghosts(self: &Arc<Shared>, catalog: &Catalog) {
+    /// Who was replaced or forgotten must not vote any more.
+    fn remove_ghosts(self: &Arc<Shared>, memory: &mut Memory, now: Instant) {
         let Some((group, status)) = self.group.get().and_then(|group| Some((group, group.status()?))) else {
             return;
         };
-        let is_ghost = |node: &NodeId| catalog.is_cluster() && !catalog.nodes.contains_key(node);
-        let Some(ghost) = status.members.iter().map(|member| member.node).find(is_ghost) else { return };
+        let members: Vec<NodeId> = status.members.iter().map(|member| member.node).collect();
+        let (catalog, now) = (self.broker.catalog().clone(), now.duration_since(memory.began));
+        let gone = memory.leading.strangers(self.node, &catalog, status.leader, &members, now);
+        let Some(ghost) = gone.first().copied() else { return };
         if self.is_removing.swap(true, Ordering::AcqRel) {
             return;
         }
