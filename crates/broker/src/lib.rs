@@ -14,6 +14,7 @@ pub mod message;
 pub mod password;
 pub mod policy;
 pub mod queue;
+pub mod replica;
 pub mod router;
 
 pub use codec::DecodeError;

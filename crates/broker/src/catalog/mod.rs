@@ -7,6 +7,7 @@
 mod account;
 pub(crate) mod binding;
 mod command;
+pub mod copies;
 mod declaration;
 mod definition;
 mod difference;

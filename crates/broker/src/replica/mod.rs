@@ -1,0 +1,8 @@
+//! A queue on several nodes: what its home and its mirrors do, as pure machines.
+//!
+//! Invariant: nothing is committed before every node in sync, and at least the minimum, has it; one stream from
+//! the home to a mirror is in order and without gaps. Drawn in `docs/internals/mirrors.md`.
+
+mod history;
+
+pub use history::{History, divergence};
