@@ -8,7 +8,8 @@ use types::{NodeId, QueueId, QueueName, VhostName};
 /// The copies of a mirrored queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Copies {
-    /// One more with every home and with every start of the home's process. The first is 1.
+    /// The catalog's version when it was given: later ones are higher, for ever. There is a new one with every home
+    /// and with every start of the home's process.
     pub epoch: u64,
     /// The start of the home's process that the epoch was given to.
     pub boot: u64,
