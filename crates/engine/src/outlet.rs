@@ -40,6 +40,15 @@ pub trait Outlet: Send + Sync {
     /// The queue is gone or was taken away: the consumer is cancelled by the broker.
     fn cancelled(&self, _consumer: ConsumerId) {}
 
+    /// The queue has another home; what this one had for the consumer is void. Only for outlets of other nodes,
+    /// which join the new home by themselves.
+    fn moved(&self, _queue: &Arc<Queue>, _consumer: ConsumerId) {}
+
+    /// Whether it stands for clients of another node.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
     /// Publishes numbered `first..=last` are committed in one of their queues; those in `refused` were
     /// not accepted there.
     fn confirmed(&self, _ranges: &[(u64, u64)], _refused: &[u64]) {}
