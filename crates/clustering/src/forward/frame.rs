@@ -23,12 +23,15 @@ mod kind {
     pub(super) const ASK: u8 = 6;
     pub(super) const CREDIT: u8 = 7;
     pub(super) const REPLY: u8 = 8;
+    pub(super) const ALLOW: u8 = 9;
+    pub(super) const HOLD: u8 = 10;
     pub(super) const DELIVER: u8 = 33;
     pub(super) const GOT: u8 = 34;
     pub(super) const CANCELLED: u8 = 35;
     pub(super) const CONFIRMED: u8 = 36;
     pub(super) const ANSWER: u8 = 37;
     pub(super) const ROOM: u8 = 38;
+    pub(super) const HELD: u8 = 39;
 }
 
 /// What becomes of deliveries.
@@ -63,19 +66,62 @@ pub(super) struct Registration {
     pub(super) tag: String,
     pub(super) arguments: FieldTable,
     pub(super) channel: String,
+    /// Messages that may be sent before more are allowed.
+    pub(super) room: u64,
 }
 
 /// What goes to a home.
 #[derive(Debug)]
 pub(super) enum ToHome {
-    Enqueue { queue: QueueId, ticket: u64, cost: u64, chunk: Chunk },
-    Settle { queue: QueueId, consumer: ConsumerId, fate: Fate, ranges: Vec<Range> },
-    AddConsumer { request: u64, queue: QueueId, registration: Box<Registration> },
-    RemoveConsumer { request: u64, queue: QueueId, consumer: ConsumerId },
-    Get { request: u64, queue: QueueId, no_ack: bool },
-    Ask { request: u64, queue: QueueId, question: Question },
-    Credit { consumer: ConsumerId, bytes: u64 },
-    Reply { chunk: Chunk },
+    Enqueue {
+        queue: QueueId,
+        ticket: u64,
+        cost: u64,
+        chunk: Chunk,
+    },
+    Settle {
+        queue: QueueId,
+        consumer: ConsumerId,
+        fate: Fate,
+        ranges: Vec<Range>,
+    },
+    AddConsumer {
+        request: u64,
+        queue: QueueId,
+        registration: Box<Registration>,
+    },
+    RemoveConsumer {
+        request: u64,
+        queue: QueueId,
+        consumer: ConsumerId,
+    },
+    Get {
+        request: u64,
+        queue: QueueId,
+        no_ack: bool,
+    },
+    Ask {
+        request: u64,
+        queue: QueueId,
+        question: Question,
+    },
+    Credit {
+        consumer: ConsumerId,
+        bytes: u64,
+    },
+    Reply {
+        chunk: Chunk,
+    },
+    /// More messages that may be sent to a consumer.
+    Allow {
+        consumer: ConsumerId,
+        count: u64,
+    },
+    /// Nothing more may be sent to a consumer, and it is to be told what was the last.
+    Hold {
+        queue: QueueId,
+        consumer: ConsumerId,
+    },
 }
 
 /// What comes from a home.
@@ -107,6 +153,11 @@ pub(super) enum FromHome {
     Room {
         queue: QueueId,
         bytes: u64,
+    },
+    /// Nothing more comes for a consumer until that is allowed.
+    Held {
+        queue: QueueId,
+        consumer: ConsumerId,
     },
 }
 
@@ -158,11 +209,12 @@ pub(super) fn put_settle(
 
 pub(super) fn put_add_consumer(out: &mut Vec<u8>, request: u64, queue: QueueId, registration: &Registration) {
     head_of(out, kind::ADD_CONSUMER, request, queue.0);
-    let Registration { consumer, tag, arguments, channel } = registration;
+    let Registration { consumer, tag, arguments, channel, room } = registration;
     put_u64(out, consumer.id.0);
     put_u64(out, consumer.priority as u64);
     out.extend_from_slice(&[u8::from(consumer.no_ack), u8::from(consumer.exclusive)]);
     put_u32(out, consumer.prefetch);
+    put_u64(out, *room);
     put_text(out, tag);
     put_text(out, channel);
     arguments.encode(out);
@@ -190,6 +242,15 @@ pub(super) fn put_ask(out: &mut Vec<u8>, request: u64, queue: QueueId, question:
 
 pub(super) fn put_credit(out: &mut Vec<u8>, consumer: ConsumerId, bytes: u64) {
     head_of(out, kind::CREDIT, consumer.0, bytes);
+}
+
+/// So many more messages may be sent; `ANY_NUMBER`: as many as there are.
+pub(super) fn put_allow(out: &mut Vec<u8>, consumer: ConsumerId, count: u64) {
+    head_of(out, kind::ALLOW, consumer.0, count);
+}
+
+pub(super) fn put_hold(out: &mut Vec<u8>, queue: QueueId, consumer: ConsumerId) {
+    head_of(out, kind::HOLD, queue.0, consumer.0);
 }
 
 /// A direct reply; the routing key says for whom.
@@ -250,6 +311,10 @@ pub(super) fn put_answer(out: &mut Vec<u8>, request: u64, answer: &Answer) {
 
 pub(super) fn put_room(out: &mut Vec<u8>, queue: QueueId, bytes: u64) {
     head_of(out, kind::ROOM, queue.0, bytes);
+}
+
+pub(super) fn put_held(out: &mut Vec<u8>, queue: QueueId, consumer: ConsumerId) {
+    head_of(out, kind::HELD, queue.0, consumer.0);
 }
 
 /// Opens a frame: its kind and what follows.
@@ -313,8 +378,9 @@ impl ToHome {
                     in_flight: 0,
                     blocked: false,
                 };
+                let room = words.u64()?;
                 let (tag, channel, arguments) = (words.text()?, words.text()?, words.table()?);
-                let registration = Box::new(Registration { consumer, tag, arguments, channel });
+                let registration = Box::new(Registration { consumer, tag, arguments, channel, room });
                 ToHome::AddConsumer { request, queue, registration }
             }
             kind::REMOVE_CONSUMER => ToHome::RemoveConsumer {
@@ -338,6 +404,8 @@ impl ToHome {
             }
             kind::CREDIT => ToHome::Credit { consumer: consumer(words)?, bytes: words.u64()? },
             kind::REPLY => ToHome::Reply { chunk: read_chunk(words)? },
+            kind::ALLOW => ToHome::Allow { consumer: consumer(words)?, count: words.u64()? },
+            kind::HOLD => ToHome::Hold { queue: queue(words)?, consumer: consumer(words)? },
             _ => return Err(Malformed("kind of a frame to a home")),
         };
         words.end().map(|()| read)
@@ -370,6 +438,7 @@ impl FromHome {
             }
             kind::ANSWER => FromHome::Answer { request: words.u64()?, answer: Answer::read(words)? },
             kind::ROOM => FromHome::Room { queue: QueueId(words.u64()?), bytes: words.u64()? },
+            kind::HELD => FromHome::Held { queue: QueueId(words.u64()?), consumer: ConsumerId(words.u64()?) },
             _ => return Err(Malformed("kind of a frame from a home")),
         };
         words.end().map(|()| read)

@@ -76,6 +76,12 @@ impl Guest {
                 }
             }
             ToHome::Reply { chunk } => self.reply(&chunk),
+            ToHome::Allow { consumer, count } => {
+                if let Some(queue) = self.outlet.allow(consumer, count) {
+                    self.broker.post(&queue, QueueCommand::Unblock(consumer));
+                }
+            }
+            ToHome::Hold { queue, consumer } => self.outlet.hold(queue, consumer),
         }
         Ok(())
     }
@@ -131,9 +137,9 @@ impl Guest {
 
     fn add_consumer(&self, request: u64, id: QueueId, registration: Registration) {
         let Some(queue) = self.queue(id) else { return self.answer(request, &Answer::NotThere) };
-        let Registration { consumer, tag, arguments, channel } = registration;
+        let Registration { consumer, tag, arguments, channel, room } = registration;
         let consumer_id = consumer.id;
-        self.outlet.add(consumer_id, queue.clone());
+        self.outlet.add(consumer_id, queue.clone(), room);
         let (reply, outcome) = oneshot::channel();
         let add = AddConsumer { consumer, tag, arguments, outlet: self.as_outlet(), channel, reply };
         self.broker.post(&queue, QueueCommand::AddConsumer(Box::new(add)));

@@ -293,6 +293,11 @@ impl HomeLink {
                     away.release(&queue, usize::try_from(bytes).unwrap_or(usize::MAX));
                 }
             }
+            FromHome::Held { queue, consumer } => {
+                if let (Some(away), Some(queue)) = (self.home.queue(queue), self.broker.queue(queue)) {
+                    away.holds(&queue, consumer);
+                }
+            }
         }
         Ok(())
     }

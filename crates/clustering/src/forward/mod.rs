@@ -7,6 +7,7 @@
 
 mod answer;
 mod away;
+mod away_consumer;
 mod frame;
 mod guest;
 mod guest_outlet;
