@@ -11,6 +11,7 @@ mod frame;
 mod history;
 mod hosts;
 mod http;
+mod mirrors;
 mod process;
 mod wait;
 mod wire;

@@ -12,6 +12,7 @@ mod cluster_formation;
 mod cluster_forward;
 mod cluster_history;
 mod cluster_loss;
+mod cluster_mirrors;
 mod cluster_partition;
 mod cluster_placement;
 mod cluster_refusals;

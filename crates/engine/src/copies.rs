@@ -5,7 +5,7 @@
 //! by who still wants it.
 
 use crate::node::Broker;
-use crate::queue::{MirrorFrame, Mirrors, Queue, QueueCommand};
+use crate::queue::{MirrorFrame, Mirrors, Queue, QueueCommand, ToHome};
 use broker::catalog::copies::{CopyChange, CopyStep};
 use broker::catalog::{self, Command, Event};
 use parking_lot::Mutex;
@@ -119,6 +119,13 @@ impl Broker {
                     self.post(&queue, QueueCommand::ToMirror(Box::new(frame)));
                 }
             }
+        }
+    }
+
+    /// What another node's copy tells its home.
+    pub fn heard_of_copy(&self, node: NodeId, id: QueueId, message: Box<ToHome>) {
+        if let Some(queue) = self.queue(id) {
+            self.post(&queue, QueueCommand::FromMirror(node, message));
         }
     }
 

@@ -323,7 +323,10 @@ impl Broker {
                 let vhost = row.vhost.as_str();
                 queue.set_traced(self.catalog().vhost(vhost).is_some_and(|vhost| vhost.tracing));
                 let is_away = queue.is_away();
-                self.queues.insert(row.id, queue);
+                self.queues.insert(row.id, queue.clone());
+                if row.copies.is_some() {
+                    self.heed_row(&queue, row);
+                }
                 self.metrics.queues_created.add(1);
                 if let Some(expires_ms) = row.config.expires_ms.filter(|_| !is_away) {
                     self.timer.arm(row.id, crate::clock::now_ms().saturating_add(expires_ms));

@@ -72,6 +72,24 @@ pub const CLUSTER_LOST_AFTER_MS: u64 = 200;
 pub const CLUSTER_STRANGER_AFTER_MS: u64 = 5_000;
 /// How long what is asked of a queue's home waits for the first link to a node that is there.
 pub const FORWARD_CONNECT_MS: u64 = 2_000;
+/// What clients of a queue with copies wait for another home of it when its home is out of reach, milliseconds.
+pub const FAILOVER_WAIT_MS: u64 = 10_000;
+/// The same once the catalog says that the home's node is lost, milliseconds.
+pub const FAILOVER_HURRY_MS: u64 = 500;
+/// Bytes of a mirrored queue's turns that are not committed, above which its publishers wait.
+pub const MIRROR_PENDING_MAX_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of messages in one fill of a mirror.
+pub const MIRROR_FILL_MAX_BYTES: usize = 256 * 1024;
+/// Fills that may be under way to one mirror of a queue.
+pub const MIRROR_FILLS_AHEAD: usize = 8;
+/// Bytes waiting for a link above which mirrors are not filled over it.
+pub const MIRROR_LINK_MAX_BYTES: usize = 4 * 1024 * 1024;
+/// How often homes look at copies that they wait for, milliseconds.
+pub const MIRROR_LOOK_MS: u64 = 250;
+/// Steps of queues' copies in one change of the catalog.
+pub const COPY_STEPS_MAX: usize = 1_000;
+/// Openings of mirrors that are not known yet.
+pub const EARLY_OPENS_MAX: usize = 65_536;
 /// Bytes a queue hands out in one turn before it lets its thread do other work.
 pub const QUEUE_TURN_MAX_BYTES: usize = 1024 * 1024;
 /// Messages of one turn shared between several consumers.

@@ -6,17 +6,19 @@
 //! Lock order: consumers, then the channel or the home.
 
 use super::away_consumer::{ANY_NUMBER, AwayConsumer};
+use super::drift::Drift;
 use super::frame::{self, Fate, Question, Registration};
 use super::home::{Home, Request};
 use broker::catalog;
 use broker::queue::{Handed, Range};
-use engine::queue::{AddConsumer, ConsumerListing, Enqueue, Forwarder, QueueListing, Ticket};
+use engine::queue::{AddConsumer, Clients, ConsumerListing, Enqueue, Forwarder, QueueListing, Ticket};
 use engine::{Broker, Queue, QueueCommand};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::oneshot;
-use types::{ConsumerId, QueueId};
+use std::time::Instant;
+use types::{ConsumerId, NodeId, QueueId};
 
 /// A queue whose home is another node.
 pub(super) struct AwayQueue {
@@ -28,6 +30,8 @@ pub(super) struct AwayQueue {
     /// Memory of publishes that the home has not taken yet.
     owed_bytes: AtomicUsize,
     seen: Mutex<(QueueListing, Vec<ConsumerListing>)>,
+    /// Whether clients wait for another home, or for this one to come back.
+    drift: Drift,
 }
 
 impl AwayQueue {
@@ -39,6 +43,7 @@ impl AwayQueue {
             held: Mutex::default(),
             owed_bytes: AtomicUsize::new(0),
             seen: Mutex::default(),
+            drift: Drift::default(),
         }
     }
 
@@ -63,6 +68,9 @@ impl AwayQueue {
             QueueCommand::Return(consumer, ranges) => self.send_fate(consumer, Fate::Returned, &ranges),
             QueueCommand::Reject(consumer, ranges) => self.send_fate(consumer, Fate::Rejected, &ranges),
             QueueCommand::PutBack(consumer, ranges) => self.send_fate(consumer, Fate::PutBack, &ranges),
+            QueueCommand::SettleLate(ranges) => {
+                self.send_fate(ConsumerId::default(), Fate::Settled, &ranges);
+            }
             QueueCommand::AddConsumer(add) => self.send_consumer(queue, *add),
             QueueCommand::RemoveConsumer(consumer, reply) => self.send_leave(consumer, reply),
             QueueCommand::Unblock(consumer) => self.go_on(queue, consumer, broker),
@@ -70,12 +78,14 @@ impl AwayQueue {
                 let request = Request::Get { queue: queue.clone(), no_ack, outlet, done };
                 self.home.ask(request, |out, number| frame::put_get(out, number, self.id, no_ack));
             }
-            QueueCommand::Purge(reply) => self.ask(Request::Purge(reply), Question::Purge),
-            QueueCommand::Fence(reply) => self.ask(Request::Fence(reply), Question::Fence),
-            QueueCommand::CommitFence(reply) => self.ask(Request::CommitFence(reply), Question::CommitFence),
+            QueueCommand::Purge(reply) => self.ask(Request::Purge(self.id, reply), Question::Purge),
+            QueueCommand::Fence(reply) => self.ask(Request::Fence(self.id, reply), Question::Fence),
+            QueueCommand::CommitFence(reply) => {
+                self.ask(Request::CommitFence(self.id, reply), Question::CommitFence);
+            }
             QueueCommand::PrepareDelete(conditions, reply) => {
                 let (if_unused, if_empty) = (conditions.if_unused, conditions.if_empty);
-                let request = Request::PrepareDelete { queue: queue.clone(), reply };
+                let request = Request::PrepareDelete { queue: queue.clone(), conditions, reply };
                 self.ask(request, Question::PrepareDelete { if_unused, if_empty });
             }
             QueueCommand::Deleted => {
@@ -92,6 +102,11 @@ impl AwayQueue {
             | QueueCommand::Loaded(..)
             | QueueCommand::Checkpoint(_)
             | QueueCommand::Relocate(_)
+            | QueueCommand::RowChanged
+            | QueueCommand::ToMirror(_)
+            | QueueCommand::FromMirror(..)
+            | QueueCommand::PeerLink(..)
+            | QueueCommand::LookAtCopies
             | QueueCommand::PageOut
             | QueueCommand::Housekeep => {}
         }
@@ -132,9 +147,9 @@ impl AwayQueue {
         let AddConsumer { consumer, tag, arguments, outlet, channel, reply } = add;
         let (id, no_ack) = (consumer.id, consumer.no_ack);
         let room = outlet.room(queue, id, no_ack).unwrap_or(ANY_NUMBER);
-        // Before the home knows of it, since deliveries may come before the answer.
-        self.consumers.lock().push(AwayConsumer::new(id, no_ack, outlet, room));
         let registration = Registration { consumer, tag, arguments, channel, room };
+        // Before the home knows of it, since deliveries may come before the answer.
+        self.consumers.lock().push(AwayConsumer::new(registration.clone(), outlet));
         let request = Request::AddConsumer { queue: self.id, consumer: id, reply };
         let sent = self.home.ask(request, |out, number| {
             frame::put_add_consumer(out, number, self.id, &registration);
@@ -216,12 +231,73 @@ impl AwayQueue {
         consumers.into_iter().for_each(|consumer| consumer.cancel(broker));
     }
 
-    /// The link has ended: nobody will take what was sent.
+    /// The link has ended: nobody will take what was sent. Clients of a queue that may get another home wait for
+    /// it, or for this one to come back.
     pub(super) fn cut_off(&self, broker: &Broker) {
-        self.cancel_all(broker);
+        if !self.drift.begin() {
+            self.cancel_all(broker);
+        }
         if let Some(queue) = broker.queue(self.id) {
             self.release(&queue, usize::MAX);
         }
+    }
+}
+
+impl AwayQueue {
+    /// Whether questions that a lost link leaves open may be asked again.
+    pub(super) fn is_movable(&self) -> bool {
+        self.drift.is_movable()
+    }
+
+    /// The home was asked and the link has ended: it is asked again, before anything that waits.
+    pub(super) fn ask_again(&self, request: Request) {
+        match request {
+            Request::AddConsumer { consumer, reply, .. } => {
+                let mut consumers = self.consumers.lock();
+                if let Some(known) = consumers.iter_mut().find(|known| known.id == consumer) {
+                    known.unanswered(reply);
+                }
+            }
+            Request::RemoveConsumer { consumer, reply, .. } => {
+                // Whatever home comes next never hears of it.
+                self.drop_consumer(consumer);
+                let _ = reply.send(true);
+            }
+            Request::Get { no_ack, outlet, done, .. } => {
+                self.held.lock().push(QueueCommand::Get { no_ack, outlet, done });
+            }
+            Request::Purge(_, reply) => self.held.lock().push(QueueCommand::Purge(reply)),
+            Request::Fence(_, reply) => self.held.lock().push(QueueCommand::Fence(reply)),
+            Request::CommitFence(_, reply) => self.held.lock().push(QueueCommand::CommitFence(reply)),
+            Request::PrepareDelete { conditions, reply, .. } => {
+                self.held.lock().push(QueueCommand::PrepareDelete(conditions, reply));
+            }
+        }
+    }
+
+    /// The home is back: its clients join it again, and what waited goes there.
+    pub(super) fn come_back(&self, queue: &Arc<Queue>) {
+        if !self.drift.end() {
+            return;
+        }
+        let consumers = std::mem::take(&mut *self.consumers.lock());
+        for add in consumers.into_iter().filter_map(AwayConsumer::move_on) {
+            self.send_consumer(queue, add);
+        }
+    }
+
+    /// Ends waiting for a home when its time is over; true when it has.
+    pub(super) fn give_up(&self, now: Instant, broker: &Broker) -> bool {
+        let over = self.drift.is_over(now) && self.drift.end();
+        if over {
+            self.cancel_all(broker);
+        }
+        over
+    }
+
+    /// The home is said to be lost: another one is known in a moment, or there is none.
+    pub(super) fn hurry(&self) {
+        self.drift.hurry();
     }
 }
 
@@ -253,7 +329,7 @@ impl Forwarder for AwayQueue {
     fn forward(&self, queue: &Arc<Queue>, commands: &mut Vec<QueueCommand>, broker: &Broker) {
         let mut held = std::mem::take(&mut *self.held.lock());
         held.append(commands);
-        if self.home.is_connecting(queue) {
+        if self.drift.is_adrift() || self.home.is_connecting(queue) {
             *self.held.lock() = held;
             return;
         }
@@ -268,7 +344,27 @@ impl Forwarder for AwayQueue {
     }
 
     fn is_reachable(&self) -> bool {
-        self.home.is_reachable()
+        self.home.is_reachable() || self.drift.is_adrift()
+    }
+
+    fn leads_to(&self) -> NodeId {
+        self.home.node()
+    }
+
+    fn take_clients(&self, queue: &Queue) -> Clients {
+        self.home.forget_queue(self.id);
+        for request in self.home.take_requests(self.id) {
+            self.ask_again(request);
+        }
+        self.drift.end();
+        self.release(queue, usize::MAX);
+        let consumers = std::mem::take(&mut *self.consumers.lock());
+        let consumers = consumers.into_iter().filter_map(AwayConsumer::move_on).collect();
+        Clients { consumers, held: std::mem::take(&mut *self.held.lock()) }
+    }
+
+    fn set_movable(&self, movable: bool) {
+        self.drift.set_movable(movable);
     }
 
     fn home_name(&self) -> String {

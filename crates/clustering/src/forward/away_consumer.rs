@@ -4,10 +4,11 @@
 //! more than it was allowed to. What still is too much for the channel, because several consumers share the
 //! limit, goes back at once, and with it everything that is on its way behind, until the home has heard of it.
 
-use super::frame::{self, Fate};
+use super::frame::{self, Fate, Registration};
 use super::home::Home;
-use broker::queue::Handed;
+use broker::queue::{Consumer, ConsumerError, Handed};
 use engine::outlet::{Outlet, Taken};
+use engine::queue::AddConsumer;
 use engine::{Broker, Queue};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -54,13 +55,39 @@ pub(super) struct AwayConsumer {
     used_bytes: u64,
     pace: Pace,
     leaving: Option<Leaving>,
+    /// As the home knows it, and any other home of the queue will.
+    registration: Registration,
+    /// Who waits to hear that it is there, when the link ended before that.
+    reply: Option<oneshot::Sender<Result<(), ConsumerError>>>,
 }
 
 impl AwayConsumer {
-    /// A consumer whose home is told at once that it may send `room` messages.
-    pub(super) fn new(id: ConsumerId, no_ack: bool, outlet: Arc<dyn Outlet>, room: u64) -> AwayConsumer {
-        let pace = if room == ANY_NUMBER { Pace::Free } else { Pace::Allowed(room) };
-        AwayConsumer { id, no_ack, outlet, backlog: VecDeque::new(), used_bytes: 0, pace, leaving: None }
+    /// A consumer whose home is told at once how many messages it may send.
+    pub(super) fn new(registration: Registration, outlet: Arc<dyn Outlet>) -> AwayConsumer {
+        let (id, no_ack) = (registration.consumer.id, registration.consumer.no_ack);
+        let pace = match registration.room {
+            ANY_NUMBER => Pace::Free,
+            room => Pace::Allowed(room),
+        };
+        let (backlog, leaving, reply) = (VecDeque::new(), None, None);
+        AwayConsumer { id, no_ack, outlet, backlog, used_bytes: 0, pace, leaving, registration, reply }
+    }
+
+    /// Its home has not said yet that it is there, and may not be able to any more.
+    pub(super) fn unanswered(&mut self, reply: Option<oneshot::Sender<Result<(), ConsumerError>>>) {
+        self.reply = reply;
+    }
+
+    /// Leaves this home for the queue's next one; None when it was about to leave altogether. What it has not
+    /// handed out the next home has, too.
+    pub(super) fn move_on(self) -> Option<AddConsumer> {
+        if self.leaving.is_some() || self.outlet.is_closed() {
+            self.say_goodbye();
+            return None;
+        }
+        let Registration { consumer, tag, arguments, channel, .. } = self.registration;
+        let consumer = Consumer { in_flight: 0, blocked: false, ..consumer };
+        Some(AddConsumer { consumer, tag, arguments, outlet: self.outlet, channel, reply: self.reply })
     }
 
     /// Messages have come.

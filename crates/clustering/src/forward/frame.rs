@@ -4,6 +4,7 @@
 //! ends the link. Messages travel as chunks, in the form that the log has.
 
 use super::answer::Answer;
+use super::mirror_frame;
 use crate::words::{Malformed, Words, put_ranges, put_text, put_u32, put_u64};
 use broker::message::Chunk;
 use broker::queue::{Consumer, Handed, HandedRun, Picks, Range};
@@ -112,6 +113,11 @@ pub(super) enum ToHome {
     Reply {
         chunk: Chunk,
     },
+    /// For the mirror of a queue.
+    Mirror {
+        queue: QueueId,
+        message: Box<engine::queue::ToMirror>,
+    },
     /// More messages that may be sent to a consumer.
     Allow {
         consumer: ConsumerId,
@@ -150,6 +156,11 @@ pub(super) enum FromHome {
         request: u64,
         answer: Answer,
     },
+    /// From the mirror of a queue.
+    Mirror {
+        queue: QueueId,
+        message: Box<engine::queue::ToHome>,
+    },
     Room {
         queue: QueueId,
         bytes: u64,
@@ -165,7 +176,7 @@ fn head(out: &mut Vec<u8>, kind: u8) {
     out.extend_from_slice(&[kind, VERSION]);
 }
 
-fn head_of(out: &mut Vec<u8>, kind: u8, first: u64, second: u64) {
+pub(super) fn head_of(out: &mut Vec<u8>, kind: u8, first: u64, second: u64) {
     head(out, kind);
     put_u64(out, first);
     put_u64(out, second);
@@ -406,7 +417,10 @@ impl ToHome {
             kind::REPLY => ToHome::Reply { chunk: read_chunk(words)? },
             kind::ALLOW => ToHome::Allow { consumer: consumer(words)?, count: words.u64()? },
             kind::HOLD => ToHome::Hold { queue: queue(words)?, consumer: consumer(words)? },
-            _ => return Err(Malformed("kind of a frame to a home")),
+            kind => match mirror_frame::read_to_mirror(kind, words)? {
+                Some((queue, message)) => ToHome::Mirror { queue, message: Box::new(message) },
+                None => return Err(Malformed("kind of a frame to a home")),
+            },
         };
         words.end().map(|()| read)
     }
@@ -439,7 +453,10 @@ impl FromHome {
             kind::ANSWER => FromHome::Answer { request: words.u64()?, answer: Answer::read(words)? },
             kind::ROOM => FromHome::Room { queue: QueueId(words.u64()?), bytes: words.u64()? },
             kind::HELD => FromHome::Held { queue: QueueId(words.u64()?), consumer: ConsumerId(words.u64()?) },
-            _ => return Err(Malformed("kind of a frame from a home")),
+            kind => match mirror_frame::read_to_home(kind, words)? {
+                Some((queue, message)) => FromHome::Mirror { queue, message: Box::new(message) },
+                None => return Err(Malformed("kind of a frame from a home")),
+            },
         };
         words.end().map(|()| read)
     }

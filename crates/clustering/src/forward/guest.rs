@@ -5,12 +5,12 @@
 
 use super::Way;
 use super::answer::Answer;
-use super::frame::{self, Question, Registration, ToHome};
-use super::guest_outlet::{GetOutlet, GuestOutlet, command_of};
+use super::frame::{self, Fate, Question, Registration, ToHome};
+use super::guest_outlet::{GetOutlet, GuestLink, GuestOutlet, command_of};
 use broker::message::Chunk;
 use broker::queue::Picks;
 use engine::outlet::Outlet;
-use engine::queue::{AddConsumer, Enqueue, Ticket};
+use engine::queue::{AddConsumer, Enqueue, MirrorFrame, Ticket};
 use engine::{Broker, Queue, QueueCommand};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -18,12 +18,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use types::limits::CONSUMER_BIAS_MS;
-use types::{ConsumerId, QueueId};
+use types::{ConsumerId, NodeId, QueueId};
 
 /// The clients of one other node.
 pub struct Guest {
     broker: Arc<Broker>,
+    /// The other node.
+    node: NodeId,
     outlet: Arc<GuestOutlet>,
+    link: Arc<GuestLink>,
     /// Room for publishes taken in this batch, by queue.
     taken: HashMap<QueueId, (Arc<Queue>, u64)>,
     /// Room that slow queues will give, by queue; a task waits for each.
@@ -33,9 +36,10 @@ pub struct Guest {
 impl Guest {
     /// The clients behind a link that another node has opened. Frames are to be taken within a runtime of
     /// tokio, since some answers have to be waited for.
-    pub fn new(broker: Arc<Broker>, way: Arc<dyn Way>) -> Guest {
+    pub fn new(broker: Arc<Broker>, node: NodeId, way: Arc<dyn Way>) -> Guest {
         let outlet = Arc::new(GuestOutlet::new(way));
-        Guest { broker, outlet, taken: HashMap::new(), owed: Arc::default() }
+        let link = Arc::new(GuestLink::new(outlet.clone()));
+        Guest { broker, node, outlet, link, taken: HashMap::new(), owed: Arc::default() }
     }
 
     /// The link takes more again; from any thread.
@@ -57,9 +61,14 @@ impl Guest {
         match ToHome::read(frame).map_err(|malformed| malformed.0.to_owned())? {
             ToHome::Enqueue { queue, ticket, cost, chunk } => self.enqueue(queue, ticket, cost, chunk),
             ToHome::Settle { queue: id, consumer, fate, ranges } => {
-                let ranges = self.outlet.answered(id, consumer, &ranges);
-                if let Some(queue) = self.queue(id).filter(|_| !ranges.is_empty()) {
-                    self.broker.post(&queue, command_of(fate, consumer, ranges));
+                let (known, unknown) = self.outlet.answered(id, consumer, &ranges);
+                let Some(queue) = self.queue(id) else { return Ok(()) };
+                if !known.is_empty() {
+                    self.broker.post(&queue, command_of(fate, consumer, known));
+                }
+                // Of a queue with copies it may have gone out of the home before.
+                if !unknown.is_empty() && fate == Fate::Settled && queue.row().copies.is_some() {
+                    self.broker.post(&queue, QueueCommand::SettleLate(unknown));
                 }
             }
             ToHome::AddConsumer { request, queue, registration } => {
@@ -76,6 +85,10 @@ impl Guest {
                 }
             }
             ToHome::Reply { chunk } => self.reply(&chunk),
+            ToHome::Mirror { queue, message } => {
+                let frame = MirrorFrame { from: self.node, link: self.link.clone(), message: *message };
+                self.broker.mirror_frame(queue, frame);
+            }
             ToHome::Allow { consumer, count } => {
                 if let Some(queue) = self.outlet.allow(consumer, count) {
                     self.broker.post(&queue, QueueCommand::Unblock(consumer));
@@ -141,7 +154,7 @@ impl Guest {
         let consumer_id = consumer.id;
         self.outlet.add(consumer_id, queue.clone(), room);
         let (reply, outcome) = oneshot::channel();
-        let add = AddConsumer { consumer, tag, arguments, outlet: self.as_outlet(), channel, reply };
+        let add = AddConsumer { consumer, tag, arguments, outlet: self.as_outlet(), channel, reply: Some(reply) };
         self.broker.post(&queue, QueueCommand::AddConsumer(Box::new(add)));
         let outlet = self.outlet.clone();
         self.when(request, outcome, move |outcome| match outcome {

@@ -6,13 +6,16 @@
 use super::Way;
 use super::away_consumer::{ANY_NUMBER, MESSAGE_COST_BYTES, cost};
 use super::frame::{self, Fate};
+use super::mirror_frame;
 use broker::message::{ChunkBuilder, RECORD_HEAD_BYTES};
 use broker::queue::{Deliveries, Delivery, HandedRun, IndexSet, Range};
 use engine::outlet::{Outlet, Taken};
+use engine::queue::{MirrorLink, ToHome};
 use engine::{Broker, Queue, QueueCommand};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use types::limits::{FORWARD_DELIVERY_MAX_BYTES, OUTBOX_HIGH_WATER_BYTES};
 use types::{ConsumerId, QueueId};
 
@@ -108,16 +111,22 @@ impl GuestOutlet {
         self.way.put(&mut |out| frame::put_held(out, queue, id));
     }
 
-    /// The parts of `ranges` that went out over this link and are answered now.
-    pub(super) fn answered(&self, queue: QueueId, id: ConsumerId, ranges: &[Range]) -> Vec<Range> {
+    /// The parts of `ranges` that went out over this link and are answered now, and the others.
+    pub(super) fn answered(
+        &self,
+        queue: QueueId,
+        id: ConsumerId,
+        ranges: &[Range],
+    ) -> (Vec<Range>, Vec<Range>) {
         let mut state = self.state.lock();
         let state = &mut *state;
         let held = match id {
             ConsumerId(0) => state.gets.get_mut(&queue).map(|(_, held)| held),
             _ => state.consumers.get_mut(&id).map(|consumer| &mut consumer.held),
         };
-        let Some(held) = held else { return Vec::new() };
+        let Some(held) = held else { return (Vec::new(), ranges.to_vec()) };
         let known: Vec<Range> = ranges.iter().flat_map(|range| held.within(*range)).collect();
+        let unknown = ranges.iter().flat_map(|range| held.gaps(*range)).collect();
         for range in &known {
             held.remove(*range);
         }
@@ -125,7 +134,7 @@ impl GuestOutlet {
         if state.consumers.get(&id).is_some_and(over) {
             state.consumers.remove(&id);
         }
-        known
+        (known, unknown)
     }
 
     /// The link takes more again: those who waited for it go on.
@@ -151,7 +160,9 @@ impl GuestOutlet {
             let closed = GuestState { closed: true, ..GuestState::default() };
             std::mem::replace(&mut *state, closed)
         };
-        for (id, consumer) in state.consumers.iter().filter(|(_, consumer)| !consumer.left) {
+        // Of a queue whose home is elsewhere by now the clients have gone there by themselves.
+        let is_here = |consumer: &GuestConsumer| !consumer.left && !consumer.queue.is_away();
+        for (id, consumer) in state.consumers.iter().filter(|(_, consumer)| is_here(consumer)) {
             let (reply, _) = tokio::sync::oneshot::channel();
             broker.post(&consumer.queue, QueueCommand::RemoveConsumer(*id, reply));
         }
@@ -159,7 +170,7 @@ impl GuestOutlet {
         let got = state.gets.into_values().map(|(queue, held)| (ConsumerId::default(), queue, held));
         for (id, queue, held) in held.chain(got) {
             let ranges: Vec<Range> = held.ranges().collect();
-            if !ranges.is_empty() {
+            if !ranges.is_empty() && !queue.is_away() {
                 broker.post(&queue, QueueCommand::Return(id, ranges));
             }
         }
@@ -260,6 +271,16 @@ impl Outlet for GuestOutlet {
         self.way.put(&mut |out| frame::put_cancelled(out, consumer.queue.id, id));
     }
 
+    fn moved(&self, queue: &Arc<Queue>, id: ConsumerId) {
+        let mut state = self.state.lock();
+        state.consumers.remove(&id);
+        state.gets.remove(&queue.id);
+    }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
+
     fn confirmed(&self, ranges: &[(u64, u64)], refused: &[u64]) {
         let mut state = self.state.lock();
         state.confirmed.extend_from_slice(ranges);
@@ -279,6 +300,33 @@ impl Outlet for GuestOutlet {
             self.way.put(&mut |out| frame::put_confirmed(out, &confirmed, &refused));
         }
         self.way.flush();
+    }
+}
+
+/// The way back to a home of which a mirror is here.
+pub(super) struct GuestLink {
+    outlet: Arc<GuestOutlet>,
+    number: u64,
+}
+
+impl GuestLink {
+    pub(super) fn new(outlet: Arc<GuestOutlet>) -> GuestLink {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        GuestLink { outlet, number: LAST.fetch_add(1, Ordering::Relaxed) + 1 }
+    }
+}
+
+impl MirrorLink for GuestLink {
+    fn put(&self, queue: QueueId, message: &ToHome) {
+        self.outlet.way.put(&mut |out| mirror_frame::put_to_home(out, queue, message));
+    }
+
+    fn outlet(&self) -> Arc<dyn Outlet> {
+        self.outlet.clone()
+    }
+
+    fn number(&self) -> u64 {
+        self.number
     }
 }
 

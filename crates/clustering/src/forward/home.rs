@@ -12,7 +12,7 @@ use broker::message::Chunk;
 use broker::queue::{ConsumerError, Handed, QueueCounts};
 use dashmap::DashMap;
 use engine::outlet::Outlet;
-use engine::queue::Ticket;
+use engine::queue::{DeleteConditions, Ticket};
 use engine::{Broker, Queue, QueueCommand};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -24,13 +24,35 @@ use types::{AmqpError, ConsumerId, NodeId, QueueId};
 
 /// What was asked and is not answered yet.
 pub(super) enum Request {
-    AddConsumer { queue: QueueId, consumer: ConsumerId, reply: oneshot::Sender<Result<(), ConsumerError>> },
+    AddConsumer {
+        queue: QueueId,
+        consumer: ConsumerId,
+        reply: Option<oneshot::Sender<Result<(), ConsumerError>>>,
+    },
     RemoveConsumer { queue: QueueId, consumer: ConsumerId, reply: oneshot::Sender<bool> },
     Get { queue: Arc<Queue>, no_ack: bool, outlet: Arc<dyn Outlet>, done: oneshot::Sender<()> },
-    Purge(oneshot::Sender<u64>),
-    Fence(oneshot::Sender<QueueCounts>),
-    CommitFence(oneshot::Sender<()>),
-    PrepareDelete { queue: Arc<Queue>, reply: oneshot::Sender<Result<u64, AmqpError>> },
+    Purge(QueueId, oneshot::Sender<u64>),
+    Fence(QueueId, oneshot::Sender<QueueCounts>),
+    CommitFence(QueueId, oneshot::Sender<()>),
+    PrepareDelete {
+        queue: Arc<Queue>,
+        conditions: DeleteConditions,
+        reply: oneshot::Sender<Result<u64, AmqpError>>,
+    },
+}
+
+impl Request {
+    /// The queue that was asked.
+    fn queue(&self) -> QueueId {
+        match self {
+            Request::AddConsumer { queue, .. }
+            | Request::RemoveConsumer { queue, .. }
+            | Request::Purge(queue, _)
+            | Request::Fence(queue, _)
+            | Request::CommitFence(queue, _) => *queue,
+            Request::Get { queue, .. } | Request::PrepareDelete { queue, .. } => queue.id,
+        }
+    }
 }
 
 /// How the node can be reached.
@@ -56,6 +78,7 @@ struct HomeState {
 
 /// A node with queues.
 pub(super) struct Home {
+    node: NodeId,
     state: Mutex<HomeState>,
     reachable: AtomicBool,
     queues: DashMap<QueueId, Weak<AwayQueue>>,
@@ -66,6 +89,7 @@ pub(super) struct Home {
 impl Home {
     pub(super) fn new(node: NodeId) -> Arc<Home> {
         Arc::new_cyclic(|home: &Weak<Home>| Home {
+            node,
             state: Mutex::new(HomeState {
                 phase: Phase::Down,
                 name: format!("node {node}"),
@@ -79,6 +103,18 @@ impl Home {
             queues: DashMap::new(),
             flusher: Arc::new(ReplyWay::new(home.clone())),
         })
+    }
+
+    pub(super) fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// Takes back what was asked of a queue and is not answered.
+    pub(super) fn take_requests(&self, queue: QueueId) -> Vec<Request> {
+        let mut state = self.state.lock();
+        let numbers = state.requests.iter().filter(|(_, request)| request.queue() == queue);
+        let numbers: Vec<u64> = numbers.map(|(number, _)| *number).collect();
+        numbers.iter().filter_map(|number| state.requests.remove(number)).collect()
     }
 
     pub(super) fn name(&self) -> String {
@@ -204,6 +240,8 @@ impl Home {
             std::mem::take(&mut state.held)
         };
         run_again(held, broker);
+        self.come_back(broker);
+        broker.peer_linked(self.node, true);
         HomeLink { home: self.clone(), way, broker: broker.clone() }
     }
 
@@ -236,16 +274,61 @@ impl Home {
         };
         tickets.into_values().for_each(|ticket| tell(Some(ticket), true, broker));
         for request in requests.into_values() {
-            if let Request::AddConsumer { queue, consumer, .. } = request
-                && let Some(away) = self.queue(queue)
-            {
+            let away = self.queue(request.queue());
+            match (away, request) {
+                (Some(away), request) if away.is_movable() => away.ask_again(request),
                 // It was never there, so it is not told that it is gone.
-                away.drop_consumer(consumer);
+                (Some(away), Request::AddConsumer { consumer, .. }) => away.drop_consumer(consumer),
+                _ => {}
             }
         }
         let queues: Vec<_> = self.queues.iter().filter_map(|entry| entry.value().upgrade()).collect();
         queues.iter().for_each(|away| away.cut_off(broker));
+        broker.peer_linked(self.node, false);
         broker.flush();
+    }
+
+    fn away_queues(&self) -> Vec<Arc<AwayQueue>> {
+        self.queues.iter().filter_map(|entry| entry.value().upgrade()).collect()
+    }
+
+    /// Clients that waited for this node join their queues again.
+    fn come_back(&self, broker: &Broker) {
+        for away in self.away_queues() {
+            if let Some(queue) = broker.queue(away.id) {
+                away.come_back(&queue);
+                broker.post(&queue, QueueCommand::Tick);
+            }
+        }
+    }
+
+    /// Ends waiting for another home of queues whose time for that is over.
+    pub(super) fn give_up_drifting(&self, now: Instant, broker: &Broker) {
+        let given_up = self.away_queues().into_iter().filter(|away| away.give_up(now, broker));
+        let queues: Vec<Arc<Queue>> = given_up.filter_map(|away| broker.queue(away.id)).collect();
+        if !queues.is_empty() {
+            run_again(queues, broker);
+        }
+    }
+
+    /// The node is said to be lost: who waits for another home hears of it in a moment, or never.
+    pub(super) fn hurry(&self) {
+        self.away_queues().iter().for_each(|away| away.hurry());
+    }
+
+    /// Whether a link is up.
+    pub(super) fn is_linked(&self) -> bool {
+        self.way().is_some()
+    }
+
+    /// Bytes on their way that have not left.
+    pub(super) fn buffered_bytes(&self) -> usize {
+        self.way().map_or(0, |way| way.buffered_bytes())
+    }
+
+    /// Sends to a copy there; false when there is no link.
+    pub(super) fn put(&self, mut fill: impl FnMut(&mut Vec<u8>)) -> bool {
+        self.way().is_some_and(|way| way.put(&mut fill))
     }
 }
 
@@ -293,6 +376,7 @@ impl HomeLink {
                     away.release(&queue, usize::try_from(bytes).unwrap_or(usize::MAX));
                 }
             }
+            FromHome::Mirror { queue, message } => self.broker.heard_of_copy(self.home.node, queue, message),
             FromHome::Held { queue, consumer } => {
                 if let (Some(away), Some(queue)) = (self.home.queue(queue), self.broker.queue(queue)) {
                     away.holds(&queue, consumer);
@@ -355,14 +439,21 @@ impl HomeLink {
         let Some(request) = self.home.state.lock().requests.remove(&request) else { return };
         match (request, answer) {
             (Request::AddConsumer { reply, .. }, Answer::Added) => {
-                let _ = reply.send(Ok(()));
+                let _ = reply.map(|reply| reply.send(Ok(())));
             }
             (Request::AddConsumer { queue, consumer, reply }, answer) => {
-                if let Some(away) = self.home.queue(queue) {
-                    away.drop_consumer(consumer);
-                }
-                if answer == Answer::InExclusiveUse {
-                    let _ = reply.send(Err(ConsumerError::InExclusiveUse));
+                match (self.home.queue(queue), reply) {
+                    // It was there before, at another home.
+                    (Some(away), None) => away.cancelled(consumer, &self.broker),
+                    (away, Some(reply)) => {
+                        if let Some(away) = away {
+                            away.drop_consumer(consumer);
+                        }
+                        if answer == Answer::InExclusiveUse {
+                            let _ = reply.send(Err(ConsumerError::InExclusiveUse));
+                        }
+                    }
+                    (None, None) => {}
                 }
             }
             (Request::RemoveConsumer { queue: id, consumer, reply }, answer) => {
@@ -378,10 +469,10 @@ impl HomeLink {
                     None => drop(reply.send(was_there)),
                 }
             }
-            (Request::Purge(reply), Answer::Count(count)) => drop(reply.send(count)),
-            (Request::Fence(reply), Answer::Counts(counts)) => drop(reply.send(counts)),
-            (Request::CommitFence(reply), Answer::Committed) => drop(reply.send(())),
-            (Request::PrepareDelete { queue, reply }, Answer::Count(count)) => {
+            (Request::Purge(_, reply), Answer::Count(count)) => drop(reply.send(count)),
+            (Request::Fence(_, reply), Answer::Counts(counts)) => drop(reply.send(counts)),
+            (Request::CommitFence(_, reply), Answer::Committed) => drop(reply.send(())),
+            (Request::PrepareDelete { queue, reply, .. }, Answer::Count(count)) => {
                 queue.set_gone();
                 let _ = reply.send(Ok(count));
             }

@@ -8,11 +8,13 @@
 mod answer;
 mod away;
 mod away_consumer;
+mod drift;
 mod frame;
 mod guest;
 mod guest_outlet;
 mod home;
 mod homes;
+mod mirror_frame;
 mod reply;
 #[cfg(test)]
 mod tests;

@@ -292,7 +292,7 @@ impl Stage {
             arguments: FieldTable::new(),
             outlet: self.outlet(),
             channel: String::new(),
-            reply,
+            reply: Some(reply),
         };
         self.away.post(&self.queue(name), QueueCommand::AddConsumer(Box::new(add)));
         (id, answer)

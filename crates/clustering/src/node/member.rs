@@ -50,7 +50,7 @@ impl Prepared {
 
     /// The node's place, for the broker.
     pub fn seat(&self) -> Seat {
-        Seat { node: self.node, homes: self.homes.clone() }
+        Seat { node: self.node, boot: self.boot, homes: self.homes.clone() }
     }
 
     /// What reads the cluster's log while the data directory is opened.

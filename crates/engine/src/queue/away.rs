@@ -88,7 +88,7 @@ impl Queue {
     }
 
     /// Its home is another node from now on, or this one.
-    pub(super) fn set_away(&self, away: Option<Arc<dyn Forwarder>>) {
+    pub(crate) fn set_away(&self, away: Option<Arc<dyn Forwarder>>) {
         let is_away = away.is_some();
         self.away.store(away.map(Arc::new));
         self.is_away.store(is_away, Ordering::Release);
