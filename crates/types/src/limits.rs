@@ -84,6 +84,8 @@ pub const MIRROR_FILL_MAX_BYTES: usize = 256 * 1024;
 pub const MIRROR_FILLS_AHEAD: usize = 8;
 /// Bytes waiting for a link above which mirrors are not filled over it.
 pub const MIRROR_LINK_MAX_BYTES: usize = 4 * 1024 * 1024;
+/// How long a mirror in sync may do nothing while a commit waits for it, milliseconds.
+pub const MIRROR_STALL_MS: u64 = 3_000;
 /// How often homes look at copies that they wait for, milliseconds.
 pub const MIRROR_LOOK_MS: u64 = 250;
 /// Steps of queues' copies in one change of the catalog.

@@ -4,5 +4,9 @@
 //! the home to a mirror is in order and without gaps. Drawn in `docs/internals/mirrors.md`.
 
 mod history;
+mod home;
+mod mirror;
 
 pub use history::{History, divergence};
+pub use home::{HomeEffect, HomeRole, Sent};
+pub use mirror::{MirrorRole, Opened, Taken};
