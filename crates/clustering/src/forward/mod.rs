@@ -13,6 +13,7 @@ mod guest;
 mod guest_outlet;
 mod home;
 mod homes;
+mod kept;
 mod reply;
 #[cfg(test)]
 mod tests;
