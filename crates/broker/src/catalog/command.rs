@@ -143,6 +143,10 @@ pub enum Command {
         user: UserName,
     },
     /// With an `id`, deletes only if the name still means that queue.
+    /// Steps of queues' copies.
+    ChangeCopies {
+        changes: Vec<super::copies::CopyChange>,
+    },
     DeleteQueue {
         vhost: VhostName,
         name: QueueName,
@@ -251,6 +255,7 @@ pub enum Event {
         binding: Arc<Binding>,
     },
     /// A queue has another home; `from` is 0 when it had none.
+    CopiesChanged(Arc<Queue>),
     QueueMoved {
         /// It, as it is now.
         queue: Arc<Queue>,

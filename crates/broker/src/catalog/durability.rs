@@ -28,7 +28,8 @@ impl Command {
             // What a restart takes is not there after the next one either.
             Command::SetTracing { .. } | Command::Restart => false,
             Command::DeclareAt { command, .. } => command.is_durable(catalog),
-            Command::FormCluster { .. }
+            Command::ChangeCopies { .. }
+            | Command::FormCluster { .. }
             | Command::PutNode { .. }
             | Command::NodeLost { .. }
             | Command::ForgetNode { .. }

@@ -7,7 +7,7 @@
 
 use super::away_consumer::{ANY_NUMBER, AwayConsumer};
 use super::drift::Drift;
-use super::frame::{self, Fate, Question, Registration};
+use super::frame::{self, Fate, Outgoing, Question, Registration};
 use super::home::{Home, Request};
 use broker::catalog;
 use broker::queue::{Handed, Range};
@@ -127,10 +127,8 @@ impl AwayQueue {
         }
         self.owed_bytes.fetch_add(cost, Ordering::Relaxed);
         let count = u64::from(picks.len());
-        let refused = self.home.publish(ticket, count, |out, number| {
-            frame::put_enqueue(out, self.id, number, cost as u64, &chunk, &picks);
-        });
-        if let Err(ticket) = refused {
+        let outgoing = Outgoing { queue: self.id, cost: cost as u64, chunk: &chunk, picks: &picks };
+        if let Err(ticket) = self.home.publish(ticket, &outgoing) {
             self.release(queue, cost);
             if ticket.is_none() {
                 broker.metrics().forward_dropped.add(count);

@@ -4,6 +4,7 @@
 //! ends the link. Messages travel as chunks, in the form that the log has.
 
 use super::answer::Answer;
+use super::kept::{Form, Span};
 use super::mirror_frame;
 use crate::words::{Malformed, Words, put_ranges, put_text, put_u32, put_u64};
 use broker::message::Chunk;
@@ -26,6 +27,9 @@ mod kind {
     pub(super) const REPLY: u8 = 8;
     pub(super) const ALLOW: u8 = 9;
     pub(super) const HOLD: u8 = 10;
+    pub(super) const ENQUEUE_KEPT: u8 = 11;
+    pub(super) const ENQUEUE_AGAIN: u8 = 12;
+    pub(super) const FORGET: u8 = 13;
     pub(super) const DELIVER: u8 = 33;
     pub(super) const GOT: u8 = 34;
     pub(super) const CANCELLED: u8 = 35;
@@ -71,15 +75,36 @@ pub(super) struct Registration {
     pub(super) room: u64,
 }
 
+/// Messages for a queue, before they are in a frame.
+#[derive(Clone, Copy)]
+pub(super) struct Outgoing<'a> {
+    pub(super) queue: QueueId,
+    pub(super) cost: u64,
+    pub(super) chunk: &'a Arc<Chunk>,
+    pub(super) picks: &'a Picks,
+}
+
 /// What goes to a home.
 #[derive(Debug)]
 pub(super) enum ToHome {
+    /// Messages, and where they are to be kept for further queues.
     Enqueue {
+        place: Option<u8>,
         queue: QueueId,
         ticket: u64,
         cost: u64,
         chunk: Chunk,
     },
+    /// Some of the messages that are kept.
+    EnqueueAgain {
+        place: u8,
+        queue: QueueId,
+        ticket: u64,
+        cost: u64,
+        spans: Vec<Span>,
+    },
+    /// Nothing has to be kept any more.
+    Forget,
     Settle {
         queue: QueueId,
         consumer: ConsumerId,
@@ -182,23 +207,36 @@ pub(super) fn head_of(out: &mut Vec<u8>, kind: u8, first: u64, second: u64) {
     put_u64(out, second);
 }
 
-/// Messages for a queue. `ticket` is the number of the first one; 0: nobody waits.
-pub(super) fn put_enqueue(
-    out: &mut Vec<u8>,
-    queue: QueueId,
-    ticket: u64,
-    cost: u64,
-    chunk: &Chunk,
-    picks: &Picks,
-) {
-    head_of(out, kind::ENQUEUE, queue.0, ticket);
+/// Messages for a queue, in one of three forms. `ticket` is the number of the first one; 0: nobody waits.
+pub(super) fn put_enqueue(out: &mut Vec<u8>, form: &Form, ticket: u64, enqueue: &Outgoing<'_>) {
+    let kind = match form {
+        Form::Alone => kind::ENQUEUE,
+        Form::Kept(_) => kind::ENQUEUE_KEPT,
+        Form::Again(..) => kind::ENQUEUE_AGAIN,
+    };
+    let Outgoing { queue, cost, chunk, picks } = *enqueue;
+    head_of(out, kind, queue.0, ticket);
     put_u64(out, cost);
-    if picks.len() == chunk.len() {
+    if let Form::Kept(place) | Form::Again(place, _) = form {
+        out.push(*place);
+    }
+    if let Form::Again(_, spans) = form {
+        put_u32(out, spans.len() as u32);
+        for (first, count) in spans {
+            put_u32(out, *first);
+            put_u32(out, *count);
+        }
+    } else if picks.len() == chunk.len() {
         chunk.encode(out);
     } else {
         let ordinals = (0..picks.len()).map(|position| picks.ordinal(position));
         chunk.extract(ordinals).encode(out);
     }
+}
+
+/// Nothing has to be kept any more.
+pub(super) fn put_forget(out: &mut Vec<u8>) {
+    head(out, kind::FORGET);
 }
 
 pub(super) fn put_settle(
@@ -338,6 +376,21 @@ fn open(frame: &[u8]) -> Result<(u8, Words<'_>), Malformed> {
     }
 }
 
+fn read_registration(words: &mut Words<'_>) -> Result<Registration, Malformed> {
+    let consumer = Consumer {
+        id: ConsumerId(words.u64()?),
+        priority: words.u64()? as i64,
+        no_ack: words.bool()?,
+        exclusive: words.bool()?,
+        prefetch: words.u32()?,
+        in_flight: 0,
+        blocked: false,
+    };
+    let room = words.u64()?;
+    let (tag, channel, arguments) = (words.text()?, words.text()?, words.table()?);
+    Ok(Registration { consumer, tag, arguments, channel, room })
+}
+
 fn read_chunk(words: &mut Words<'_>) -> Result<Chunk, Malformed> {
     Chunk::decode(words.rest().to_vec()).map_err(|_| Malformed("messages"))
 }
@@ -363,10 +416,17 @@ impl ToHome {
         let queue = |words: &mut Words<'_>| words.u64().map(QueueId);
         let consumer = |words: &mut Words<'_>| words.u64().map(ConsumerId);
         let read = match kind {
-            kind::ENQUEUE => {
+            kind::ENQUEUE | kind::ENQUEUE_KEPT => {
                 let (queue, ticket, cost) = (queue(words)?, words.u64()?, words.u64()?);
-                ToHome::Enqueue { queue, ticket, cost, chunk: read_chunk(words)? }
+                let place = if kind == kind::ENQUEUE_KEPT { Some(words.u8()?) } else { None };
+                ToHome::Enqueue { place, queue, ticket, cost, chunk: read_chunk(words)? }
             }
+            kind::ENQUEUE_AGAIN => {
+                let (queue, ticket, cost, place) = (queue(words)?, words.u64()?, words.u64()?, words.u8()?);
+                let spans = words.rows(8, |words| Ok((words.u32()?, words.u32()?)))?;
+                ToHome::EnqueueAgain { place, queue, ticket, cost, spans }
+            }
+            kind::FORGET => ToHome::Forget,
             kind::SETTLE => {
                 let (queue, consumer) = (queue(words)?, consumer(words)?);
                 let fate = match words.u8()? {
@@ -380,18 +440,7 @@ impl ToHome {
             }
             kind::ADD_CONSUMER => {
                 let (request, queue) = (words.u64()?, queue(words)?);
-                let consumer = Consumer {
-                    id: consumer(words)?,
-                    priority: words.u64()? as i64,
-                    no_ack: words.bool()?,
-                    exclusive: words.bool()?,
-                    prefetch: words.u32()?,
-                    in_flight: 0,
-                    blocked: false,
-                };
-                let room = words.u64()?;
-                let (tag, channel, arguments) = (words.text()?, words.text()?, words.table()?);
-                let registration = Box::new(Registration { consumer, tag, arguments, channel, room });
+                let registration = Box::new(read_registration(words)?);
                 ToHome::AddConsumer { request, queue, registration }
             }
             kind::REMOVE_CONSUMER => ToHome::RemoveConsumer {

@@ -7,6 +7,7 @@ use super::Way;
 use super::answer::Answer;
 use super::frame::{self, Fate, Question, Registration, ToHome};
 use super::guest_outlet::{GetOutlet, GuestLink, GuestOutlet, command_of};
+use super::kept::KeptChunks;
 use broker::message::Chunk;
 use broker::queue::Picks;
 use engine::outlet::Outlet;
@@ -29,6 +30,8 @@ pub struct Guest {
     link: Arc<GuestLink>,
     /// Room for publishes taken in this batch, by queue.
     taken: HashMap<QueueId, (Arc<Queue>, u64)>,
+    /// What came for one queue and may be named for others.
+    kept: KeptChunks,
     /// Room that slow queues will give, by queue; a task waits for each.
     owed: Arc<Mutex<HashMap<QueueId, u64>>>,
 }
@@ -39,7 +42,8 @@ impl Guest {
     pub fn new(broker: Arc<Broker>, node: NodeId, way: Arc<dyn Way>) -> Guest {
         let outlet = Arc::new(GuestOutlet::new(way));
         let link = Arc::new(GuestLink::new(outlet.clone()));
-        Guest { broker, node, outlet, link, taken: HashMap::new(), owed: Arc::default() }
+        let (taken, kept, owed) = (HashMap::new(), KeptChunks::default(), Arc::default());
+        Guest { broker, node, outlet, link, taken, kept, owed }
     }
 
     /// The link takes more again; from any thread.
@@ -59,7 +63,20 @@ impl Guest {
     /// When it is none; the link has to end then.
     pub fn frame(&mut self, frame: &[u8]) -> Result<(), String> {
         match ToHome::read(frame).map_err(|malformed| malformed.0.to_owned())? {
-            ToHome::Enqueue { queue, ticket, cost, chunk } => self.enqueue(queue, ticket, cost, chunk),
+            ToHome::Enqueue { place, queue, ticket, cost, chunk } => {
+                let chunk = Arc::new(chunk);
+                if let Some(place) = place {
+                    self.kept.keep(place, &chunk).map_err(|malformed| malformed.0.to_owned())?;
+                }
+                let picks = Picks::Span(0, chunk.len());
+                self.enqueue(queue, ticket, cost, chunk, picks);
+            }
+            ToHome::EnqueueAgain { place, queue, ticket, cost, spans } => {
+                let again = self.kept.again(place, &spans);
+                let (chunk, picks) = again.map_err(|malformed| malformed.0.to_owned())?;
+                self.enqueue(queue, ticket, cost, chunk, picks);
+            }
+            ToHome::Forget => self.kept.clear(),
             ToHome::Settle { queue: id, consumer, fate, ranges } => {
                 let (known, unknown) = self.outlet.answered(id, consumer, &ranges);
                 let Some(queue) = self.queue(id) else { return Ok(()) };
@@ -114,6 +131,7 @@ impl Guest {
 
     /// The link has ended.
     pub fn closed(&mut self) {
+        self.kept.clear();
         self.outlet.close(&self.broker);
         self.broker.flush();
     }
@@ -123,8 +141,8 @@ impl Guest {
         self.broker.queue(id).filter(|queue| !queue.is_away())
     }
 
-    fn enqueue(&mut self, id: QueueId, number: u64, cost: u64, chunk: Chunk) {
-        let count = chunk.len();
+    fn enqueue(&mut self, id: QueueId, number: u64, cost: u64, chunk: Arc<Chunk>, picks: Picks) {
+        let count = picks.len();
         let Some(queue) = self.queue(id) else {
             if number > 0 && count > 0 {
                 // A queue that was here is deleted, which counts as done; one that was not may come.
@@ -138,8 +156,8 @@ impl Guest {
             outlet: self.as_outlet(),
             ranges: vec![(number, number + u64::from(count) - 1)],
         });
-        let bytes = chunk.body_bytes(0, count);
-        let enqueue = Enqueue { chunk: Arc::new(chunk), picks: Picks::Span(0, count), bytes, ticket };
+        let bytes = (0..count).map(|at| u64::from(chunk.head(picks.ordinal(at)).body_bytes)).sum();
+        let enqueue = Enqueue { chunk, picks, bytes, ticket };
         self.broker.post(&queue, QueueCommand::Enqueue(enqueue));
         self.taken.entry(id).or_insert_with(|| (queue, 0)).1 += cost;
     }

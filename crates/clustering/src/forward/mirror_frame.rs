@@ -48,15 +48,19 @@ fn put_record(out: &mut Vec<u8>, (record, chunk): &Encoded) {
 }
 
 fn put_fill(out: &mut Vec<u8>, fill: &Fill) {
-    put_sized(out, |out| out.extend_from_slice(&fill.record));
-    put_sized(out, |out| fill.chunk.encode(out));
-    put_u32(out, fill.returns.len() as u32);
-    for (index, count) in &fill.returns {
+    put_u32(out, fill.records.len() as u32);
+    fill.records.iter().for_each(|record| put_record(out, record));
+    put_counts(out, &fill.returns, &fill.discards);
+}
+
+fn put_counts(out: &mut Vec<u8>, returns: &[(u64, u32)], discards: &[(u64, DeathReason)]) {
+    put_u32(out, returns.len() as u32);
+    for (index, count) in returns {
         put_u64(out, *index);
         put_u32(out, *count);
     }
-    put_u32(out, fill.discards.len() as u32);
-    for (index, reason) in &fill.discards {
+    put_u32(out, discards.len() as u32);
+    for (index, reason) in discards {
         put_u64(out, *index);
         out.push(reason.code());
     }
@@ -73,6 +77,7 @@ pub(super) fn put_to_mirror(out: &mut Vec<u8>, queue: QueueId, message: &ToMirro
             }
             put_history(out, &reset.history);
             put_ranges(out, &reset.settled);
+            put_counts(out, &reset.returns, &reset.discards);
         }
         ToMirror::Turn { epoch, number, position, committed, records } => {
             head_of(out, TURN, queue.0, *epoch);
@@ -132,15 +137,21 @@ fn read_record(words: &mut Words<'_>) -> Result<Encoded, Malformed> {
 }
 
 fn read_fill(words: &mut Words<'_>) -> Result<Fill, Malformed> {
-    let record = read_sized(words)?.to_vec();
-    let chunk = read_chunk(read_sized(words)?)?;
+    let records = words.rows(8, read_record)?;
+    let (returns, discards) = read_counts(words)?;
+    Ok(Fill { records, returns, discards })
+}
+
+type Counts = (Vec<(u64, u32)>, Vec<(u64, DeathReason)>);
+
+fn read_counts(words: &mut Words<'_>) -> Result<Counts, Malformed> {
     let returns = words.rows(12, |words| Ok((words.u64()?, words.u32()?)))?;
     let discards = words.rows(9, |words| {
         let index = words.u64()?;
         let reason = DeathReason::of_code(words.u8()?).ok_or(Malformed("reason"))?;
         Ok((index, reason))
     })?;
-    Ok(Fill { record, chunk, returns, discards })
+    Ok((returns, discards))
 }
 
 /// Reads what a mirror is told, behind the kind and the version; None for another kind.
@@ -157,7 +168,9 @@ pub(super) fn read_to_mirror(
         RESET => {
             let (number, cut, next, handed) = (words.u64()?, words.u64()?, words.u64()?, words.u64()?);
             let history = read_history(words)?;
-            let reset = Reset { cut, settled: words.ranges()?, history, next, handed };
+            let settled = words.ranges()?;
+            let (returns, discards) = read_counts(words)?;
+            let reset = Reset { cut, settled, history, next, handed, returns, discards };
             ToMirror::Reset { epoch, number, reset }
         }
         TURN => {

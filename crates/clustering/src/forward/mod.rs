@@ -14,6 +14,7 @@ mod guest;
 mod guest_outlet;
 mod home;
 mod homes;
+mod kept;
 mod mirror_frame;
 mod reply;
 #[cfg(test)]

@@ -3,10 +3,9 @@
 //! Invariant: what lets go of messages is held until the home says that it is committed. Frames of a stream are
 //! taken in order and over the link that the home opened it on; of any other nothing is taken.
 
-use super::log::Commit;
+use super::log::{Commit, Turn};
 use super::mirroring::{MirrorFrame, MirrorLink, ToHome, ToMirror};
 use super::part::{Part, is_for_copy};
-use super::turn::log_turn;
 use super::{Queue, QueueCommand, QueueState};
 use crate::clock;
 use crate::drive::touch;
@@ -59,8 +58,7 @@ impl Queue {
         }
         state.machine.follow(clock::now_ms());
         state.machine.set_logged(state.log.keeps_commands());
-        let (me, _) = broker.seat();
-        let role = MirrorRole::new(me, row.home, copies);
+        let role = MirrorRole::new(row.home, copies);
         let following = Following { role, link: None, unsynced: VecDeque::new(), taken: None };
         state.part = Part::Follows(Box::new(following));
         if let Some(frame) = broker.take_early_open(self.id) {
@@ -100,7 +98,7 @@ impl Queue {
             bytes_done += command.mailbox_bytes();
             match command {
                 QueueCommand::ToMirror(frame) if is_follower => self.take_frame(state, *frame, broker),
-                QueueCommand::ToMirror(frame) => self.misdirected(state, *frame, broker),
+                QueueCommand::ToMirror(frame) => self.misdirected(*frame, broker),
                 QueueCommand::Configure(config) => state.machine.configure(*config, clock::now_ms()),
                 QueueCommand::Committed(position) => {
                     Queue::log_went_on(state);
@@ -123,7 +121,7 @@ impl Queue {
     }
 
     /// A home speaks to a copy that this node does not know of: an opening waits for the row.
-    pub(super) fn misdirected(self: &Arc<Queue>, state: &mut QueueState, frame: MirrorFrame, broker: &Broker) {
+    pub(super) fn misdirected(&self, frame: MirrorFrame, broker: &Broker) {
         let ToMirror::Open { epoch } = frame.message else { return };
         let known = self.row.load().copies.as_ref().map_or(0, |copies| copies.epoch);
         if epoch > known {
@@ -132,7 +130,6 @@ impl Queue {
             frame.link.put(self.id, &ToHome::Refused { epoch: known });
             touch(&frame.link.outlet());
         }
-        let _ = state;
     }
 
     fn take_frame(self: &Arc<Queue>, state: &mut QueueState, frame: MirrorFrame, broker: &Broker) {
@@ -147,7 +144,6 @@ impl Queue {
         if following.link.as_ref().is_none_or(|known| known.number() != link.number()) {
             return;
         }
-        let _ = broker;
         self.take(state, from, message);
     }
 
@@ -155,7 +151,6 @@ impl Queue {
         let Part::Follows(following) = &mut state.part else { return };
         match opened {
             Opened::State(epoch) => {
-                following.role.drop_held();
                 following.unsynced.clear();
                 following.taken = None;
                 let (history, next) = (state.machine.history().clone(), state.machine.state().next);
@@ -187,7 +182,10 @@ impl Queue {
             Taken::Refused(epoch) => return following.answer(self, &ToHome::Refused { epoch }),
         }
         let outcome = match message {
-            ToMirror::Reset { reset, .. } => machine.reset(reset).map_err(|error| error.to_string()),
+            ToMirror::Reset { reset, .. } => {
+                machine.reset(reset);
+                Ok(())
+            }
             ToMirror::Turn { position, committed, records, .. } => {
                 let mut outcome = Ok(());
                 for (record, chunk) in records.iter() {
@@ -206,7 +204,7 @@ impl Queue {
                     machine.empty();
                     Err("a message's place is taken".to_owned())
                 }
-                Err(FillError::Decode(error)) => Err(error.to_string()),
+                Err(FillError::Malformed(error)) => Err(error.to_string()),
             },
             ToMirror::Open { .. } | ToMirror::Commit { .. } => Ok(()),
         };
@@ -228,8 +226,7 @@ impl Queue {
 
     /// Writes what a turn has taken; what was taken is acknowledged when it is on disk.
     fn keep(self: &Arc<Queue>, state: &mut QueueState) {
-        let from = 0;
-        let commit = log_turn(state, from, true);
+        let commit = log_mirror(state);
         let QueueState { log, part: Part::Follows(following), .. } = state else { return };
         let taken = following.taken.take();
         match commit {
@@ -261,6 +258,20 @@ impl Queue {
             acknowledge(self, following, number);
         }
     }
+}
+
+/// Hands what a turn has taken to the node's log.
+fn log_mirror(state: &mut QueueState) -> Commit {
+    if !state.log.keeps_commands() || !state.machine.has_news_for_log() {
+        return Commit::Now;
+    }
+    let commands = state.machine.take_log();
+    let records = state.machine.records_of(&commands);
+    let commit = state.log.append(Turn { commands: &commands, records, urgent: true });
+    if let Commit::At { first, .. } = commit {
+        state.machine.note_new(first);
+    }
+    commit
 }
 
 fn acknowledge(queue: &Queue, following: &mut Following, number: u64) {

@@ -13,7 +13,7 @@ use crate::drive::touch;
 use crate::node::Broker;
 use crate::storage::Waiter;
 use broker::catalog;
-use broker::queue::{BlockAt, Encoded, IndexSet, NextFill, QueueMachine, Reach, reach};
+use broker::queue::{BlockAt, Encoded, IndexSet, Missing, NextFill, QueueMachine, Reach, reach};
 use broker::replica::{HomeEffect, HomeRole, Sent};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -36,7 +36,7 @@ struct PendingTurn {
 
 /// Messages that a mirror does not have.
 struct Levelling {
-    missing: IndexSet,
+    missing: Missing,
     /// Fills that were sent and are not acknowledged: numbers.
     under_way: VecDeque<u64>,
 }
@@ -55,6 +55,8 @@ pub(super) struct Leading {
     last_position: u64,
     /// What clients asked for before it was known that everything here is committed.
     pub(super) held: Vec<QueueCommand>,
+    /// What was asked of the queue behind messages that are not committed: what is below an index has to be.
+    looks: VecDeque<(u64, QueueCommand)>,
     effects: Vec<HomeEffect>,
 }
 
@@ -82,7 +84,7 @@ impl Leading {
     }
 
     /// Another node is the home now, or none: who waits for a commit is refused; gives what clients wait for.
-    pub(super) fn step_down(mut self, machine: &mut QueueMachine, log: &mut dyn QueueLog) -> Vec<QueueCommand> {
+    pub(super) fn step_down(mut self, log: &mut dyn QueueLog) -> Vec<QueueCommand> {
         for turn in self.turns.drain(..) {
             // The machine has done it; its own log has to agree with it.
             append(log, turn.late, false);
@@ -100,7 +102,7 @@ impl Leading {
         for (_, action) in self.after {
             log.after(action);
         }
-        let _ = machine;
+        self.held.extend(self.looks.into_iter().map(|(_, command)| command));
         self.held
     }
 
@@ -146,11 +148,14 @@ impl Queue {
         if !state.log.keeps_commands() && row.durable {
             state.log = broker.logs.open(row);
         }
-        state.machine.lead(now_ms);
+        if state.machine.is_following() {
+            state.machine.lead(now_ms);
+        }
         state.machine.set_logged(true);
+        state.machine.set_gated(true);
         state.machine.begin_epoch(copies.epoch);
         let mut leading = Leading {
-            role: HomeRole::new(me, copies),
+            role: HomeRole::new(me, copies, now_ms),
             epoch: copies.epoch,
             turns: VecDeque::new(),
             levelling: BTreeMap::new(),
@@ -158,13 +163,13 @@ impl Queue {
             pending_bytes: 0,
             last_position: 0,
             held: Vec::new(),
+            looks: VecDeque::new(),
             effects: Vec::new(),
         };
         let mirrors = broker.mirrors();
         for node in copies.mirrors.iter().filter(|node| mirrors.is_linked(**node)) {
             leading.role.link_up(*node, now_ms, &mut leading.effects);
         }
-        leading.role.begin(&mut leading.effects);
         state.part = Part::Leads(Box::new(leading));
         self.watches_copies.store(true, Ordering::Relaxed);
         self.obey(state, broker);
@@ -175,7 +180,7 @@ impl Queue {
         let (Part::Leads(leading), Some(copies)) = (&mut state.part, &row.copies) else { return };
         let mirrors = broker.mirrors();
         let known: Vec<NodeId> = leading.role.mirrors().map(|(node, ..)| node).collect();
-        leading.role.set_copies(copies, &mut leading.effects);
+        leading.role.set_copies(copies, clock::now_ms(), &mut leading.effects);
         for node in copies.mirrors.iter().filter(|node| !known.contains(node) && mirrors.is_linked(**node)) {
             leading.role.link_up(*node, clock::now_ms(), &mut leading.effects);
         }
@@ -188,7 +193,7 @@ impl Queue {
             let is_durable = |turn: &&PendingTurn| turn.sequence.is_none_or(|sequence| sequence <= up_to);
             let durable = leading.turns.iter().take_while(is_durable).last().map(|turn| turn.position);
             if let Some(position) = durable {
-                leading.role.own_durable(position, &mut leading.effects);
+                leading.role.own_durable(position, clock::now_ms(), &mut leading.effects);
             }
             self.obey(state, broker);
         }
@@ -236,9 +241,8 @@ impl Queue {
                 }
                 leading.role.acked(node, number, clock::now_ms(), effects);
             }
-            ToHome::Refused { epoch } => leading.role.refused(node, epoch, effects),
-            // Of an earlier epoch.
-            ToHome::State { .. } | ToHome::Ack { .. } => {}
+            // Of an earlier epoch; or a later one, whose row is on its way.
+            ToHome::State { .. } | ToHome::Ack { .. } | ToHome::Refused { .. } => {}
         }
         self.obey(state, broker);
     }
@@ -262,14 +266,12 @@ impl Queue {
                     }
                     HomeEffect::Established => {
                         let held = std::mem::take(&mut leading.held);
-                        state.machine.commit_below(u64::MAX);
+                        state.machine.commit_below(state.machine.state().next);
                         self.mailbox.lock().commands.splice(0..0, held);
                         let row = self.row.load();
                         tracing::debug!(queue = %row.name, vhost = %row.vhost, epoch = leading.epoch, "the epoch begins");
                     }
                     HomeEffect::Propose(step) => broker.propose_step(&self.row.load(), step),
-                    // The row that says so is on its way.
-                    HomeEffect::StepDown => {}
                 }
             }
         }
@@ -300,6 +302,7 @@ impl Queue {
         }
         if let Some(below) = below {
             machine.commit_below(below);
+            self.look_now(leading, machine);
         }
         let message = ToMirror::Commit { epoch: leading.epoch, committed: position };
         for node in leading.role.streams() {
@@ -352,7 +355,7 @@ impl Queue {
             leading.turns.push_back(PendingTurn { position, sequence, next, bytes, late, waiters });
             let durable = leading.turns.iter().take_while(|turn| turn.sequence.is_none()).last();
             if let Some(position) = durable.map(|turn| turn.position) {
-                leading.role.own_durable(position, &mut leading.effects);
+                leading.role.own_durable(position, clock::now_ms(), &mut leading.effects);
             }
         } else if let Some(last) = leading.turns.back_mut() {
             last.waiters.extend(waiters);
@@ -380,7 +383,7 @@ impl Queue {
             {
                 match state.machine.next_fill(&mut levelling.missing, MIRROR_FILL_MAX_BYTES) {
                     NextFill::Fill(fill) => {
-                        let number = leading.role.sent(*node, Sent::Fill { last: false });
+                        let number = leading.role.sent(*node, Sent::Fill);
                         let message = ToMirror::Fill { epoch: leading.epoch, number, fill };
                         put(self, broker, *node, &message);
                         levelling.under_way.push_back(number);
@@ -407,13 +410,33 @@ impl Queue {
     }
 }
 
+impl Queue {
+    /// What was asked behind messages that are committed now is answered in the next turn.
+    fn look_now(&self, leading: &mut Leading, machine: &QueueMachine) {
+        let done = leading.looks.iter().take_while(|(next, _)| machine.is_committed_below(*next)).count();
+        if done > 0 {
+            let commands: Vec<QueueCommand> = leading.looks.drain(..done).map(|(_, command)| command).collect();
+            self.mailbox.lock().commands.splice(0..0, commands);
+        }
+    }
+}
+
 impl Leading {
+    /// Keeps what looks at the queue until everything that was published before is committed.
+    pub(super) fn look_later(&mut self, command: QueueCommand, machine: &QueueMachine) -> Option<QueueCommand> {
+        if machine.pending_count() == 0 {
+            return Some(command);
+        }
+        self.looks.push_back((machine.state().next, command));
+        None
+    }
+
     /// Sends a turn to all mirrors that are in the stream. Who does not take it in time is not sent more.
     fn send_turn(&mut self, queue: &Arc<Queue>, position: u64, records: &Arc<[Encoded]>, broker: &Broker) {
         let (epoch, committed) = (self.epoch, self.role.committed());
         for node in self.role.streams() {
-            if broker.mirrors().buffered_bytes(node) > 8 * MIRROR_LINK_MAX_BYTES && !self.role.is_in_sync(node) {
-                self.role.close(node, &mut self.effects);
+            if broker.mirrors().buffered_bytes(node) > 8 * MIRROR_LINK_MAX_BYTES && !self.role.is_awaited(node) {
+                self.role.close(node, clock::now_ms(), &mut self.effects);
                 continue;
             }
             let number = self.role.sent(node, Sent::Turn(position));

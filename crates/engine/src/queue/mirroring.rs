@@ -63,7 +63,7 @@ impl ToMirror {
         let of = |(record, chunk): &Encoded| record.len() + chunk.as_ref().map_or(0, |chunk| chunk.data_bytes());
         match self {
             ToMirror::Turn { records, .. } => 64 + records.iter().map(of).sum::<usize>(),
-            ToMirror::Fill { fill, .. } => 64 + fill.record.len() + fill.chunk.data_bytes(),
+            ToMirror::Fill { fill, .. } => 64 + fill.records.iter().map(of).sum::<usize>(),
             ToMirror::Reset { reset, .. } => 64 + reset.settled.len() * 16,
             ToMirror::Open { .. } | ToMirror::Commit { .. } => 64,
         }

@@ -136,7 +136,7 @@ impl Queue {
         }
     }
 
-    fn read(
+    pub(super) fn read(
         self: &Arc<Queue>,
         state: &QueueState,
         broker: &Broker,

@@ -11,7 +11,7 @@ use crate::drive::touch;
 use crate::node::Broker;
 use crate::queue::NullLog;
 use broker::catalog;
-use broker::queue::Consumer;
+use broker::queue::{Consumer, QueueMachine};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use types::NodeId;
@@ -84,10 +84,13 @@ impl Part {
 
     /// Keeps what clients ask for until it can be done; gives back what is to be done now.
     #[inline]
-    pub(super) fn hold_back(&mut self, command: QueueCommand) -> Option<QueueCommand> {
+    pub(super) fn hold_back(&mut self, command: QueueCommand, machine: &QueueMachine) -> Option<QueueCommand> {
         let held = match self {
             Part::Alone | Part::Follows(_) => return Some(command),
-            Part::Leads(leading) if leading.is_established() => return Some(command),
+            Part::Leads(leading) if leading.is_established() => match is_look(&command) {
+                true => return leading.look_later(command, machine),
+                false => return Some(command),
+            },
             Part::Leads(leading) => &mut leading.held,
             Part::Waits(held) => held,
         };
@@ -123,6 +126,17 @@ fn is_from_client(command: &QueueCommand) -> bool {
             | QueueCommand::Purge(_)
             | QueueCommand::Fence(_)
             | QueueCommand::CommitFence(_)
+            | QueueCommand::PrepareDelete(..)
+    )
+}
+
+/// Whether what is answered depends on what was published before.
+fn is_look(command: &QueueCommand) -> bool {
+    matches!(
+        command,
+        QueueCommand::Get { .. }
+            | QueueCommand::Purge(_)
+            | QueueCommand::Fence(_)
             | QueueCommand::PrepareDelete(..)
     )
 }
@@ -210,11 +224,16 @@ impl Queue {
         let clients = self.leave_part(state, row, wanted, broker);
         match wanted {
             Wanted::Alone => {
+                if state.machine.is_following() {
+                    state.machine.lead(clock::now_ms());
+                }
                 state.machine.set_gated(false);
+                state.machine.set_logged(state.log.keeps_commands());
                 state.part = Part::Alone;
             }
             Wanted::Waits => {
-                state.machine.set_gated(true);
+                state.machine.follow(clock::now_ms());
+                state.machine.set_logged(state.log.keeps_commands());
                 state.part = Part::Waits(Vec::new());
             }
             Wanted::Leads(_) => self.begin_to_lead(state, row, broker),
@@ -244,7 +263,7 @@ impl Queue {
         let now_ms = clock::now_ms();
         match std::mem::take(&mut state.part) {
             Part::Waits(held) => clients.held.extend(held),
-            Part::Leads(leading) => clients.held.extend(leading.step_down(&mut state.machine, state.log.as_mut())),
+            Part::Leads(leading) => clients.held.extend(leading.step_down(state.log.as_mut())),
             Part::Follows(following) => following.end(&mut state.machine),
             Part::Alone => {}
         }

@@ -108,12 +108,12 @@ impl Queue {
         let mut waiters = Vec::new();
         let mut bytes_done = 0;
         for command in commands.drain(..) {
-            let Some(command) = state.part.hold_back(command) else { continue };
+            let Some(command) = state.part.hold_back(command, &state.machine) else { continue };
             bytes_done += command.mailbox_bytes();
             self.perform(state, command, now_ms, &mut waiters, broker, aftermath);
         }
         self.waiting_bytes.fetch_sub(bytes_done, Ordering::Relaxed);
-        let mut more = self.go_on(state);
+        let mut more = false;
         if state.part.may_deliver(broker) {
             more |= self.deliver(state);
         }
@@ -133,7 +133,9 @@ impl Queue {
             conclude(state, commit, waiters);
         }
         self.page(state, broker);
-        self.collect_dead_letters(state, aftermath);
+        if state.part.may_deliver(broker) {
+            self.collect_dead_letters(state, aftermath);
+        }
         self.note_congestion(state);
         self.look_ahead(state, broker, now_ms, aftermath);
         more
@@ -209,7 +211,7 @@ impl Queue {
             QueueCommand::FromMirror(node, message) => self.heard(state, node, *message, broker),
             QueueCommand::PeerLink(node, is_up) => self.peer_linked(state, node, is_up, broker),
             QueueCommand::LookAtCopies => self.look_at_copies(state, broker),
-            QueueCommand::ToMirror(frame) => self.misdirected(state, &frame, broker),
+            QueueCommand::ToMirror(frame) => self.misdirected(*frame, broker),
             // The turn itself looks at memory, and at the row before anything else.
             QueueCommand::PageOut | QueueCommand::RowChanged => {}
         }

@@ -294,6 +294,7 @@ impl<'a> Restore<'a> {
             kind,
             arguments,
             user,
+            copies: None,
             home: NodeId::default(),
         };
         Ok((name, Arc::new(queue)))
