@@ -85,13 +85,13 @@ impl Broker {
     }
 
     /// A link to another node's copies is up, or is not any more.
-    pub fn peer_linked(&self, node: NodeId, is_up: bool) {
+    pub fn peer_linked(&self, node: NodeId, link: u64, is_up: bool) {
         let leads = |queue: &Queue| {
             let row = queue.row();
             !queue.is_away() && row.copies.as_ref().is_some_and(|copies| copies.mirrors.contains(&node))
         };
         for queue in self.queues_where(leads) {
-            self.post(&queue, QueueCommand::PeerLink(node, is_up));
+            self.post(&queue, QueueCommand::PeerLink(node, link, is_up));
         }
         self.flush();
     }
@@ -123,9 +123,9 @@ impl Broker {
     }
 
     /// What another node's copy tells its home.
-    pub fn heard_of_copy(&self, node: NodeId, id: QueueId, message: Box<ToHome>) {
+    pub fn heard_of_copy(&self, node: NodeId, link: u64, id: QueueId, message: Box<ToHome>) {
         if let Some(queue) = self.queue(id) {
-            self.post(&queue, QueueCommand::FromMirror(node, message));
+            self.post(&queue, QueueCommand::FromMirror(node, link, message));
         }
     }
 
@@ -158,8 +158,8 @@ impl Mirrors for NoMirrors {
         0
     }
 
-    fn is_linked(&self, _node: NodeId) -> bool {
-        false
+    fn link(&self, _node: NodeId) -> Option<u64> {
+        None
     }
 
     fn outlet(&self, _node: NodeId) -> Option<Arc<dyn crate::outlet::Outlet>> {

@@ -70,6 +70,16 @@ pub const CLUSTER_WATCHED_MS: u64 = 60_000;
 pub const CLUSTER_LOST_AFTER_MS: u64 = 200;
 /// A node that gets the catalog's changes and has been no member for so long is taken out of the catalog's group.
 pub const CLUSTER_STRANGER_AFTER_MS: u64 = 5_000;
+/// A mirror in sync that is waited for and acknowledges nothing for so long is proposed to leave those in sync.
+pub const MIRROR_STALL_MS: u64 = 3_000;
+/// What was proposed for a queue's copies without an outcome, or asked of a mirror without an answer, is repeated so often.
+pub const MIRROR_AGAIN_MS: u64 = 1_000;
+/// So long commits wait for a level mirror that is to join those in sync, before it is proposed.
+pub const MIRROR_CATCH_UP_MS: u64 = 500;
+/// A stream to a mirror that has ended while its link is there begins again after this time.
+pub const MIRROR_REOPEN_MS: u64 = 200;
+/// Turns that a mirror may not have acknowledged; with more its stream begins again.
+pub const MIRROR_UNACKED_COUNT_MAX: usize = 65_536;
 /// How long what is asked of a queue's home waits for the first link to a node that is there.
 pub const FORWARD_CONNECT_MS: u64 = 2_000;
 /// What clients of a queue with copies wait for another home of it when its home is out of reach, milliseconds.
@@ -84,8 +94,6 @@ pub const MIRROR_FILL_MAX_BYTES: usize = 256 * 1024;
 pub const MIRROR_FILLS_AHEAD: usize = 8;
 /// Bytes waiting for a link above which mirrors are not filled over it.
 pub const MIRROR_LINK_MAX_BYTES: usize = 4 * 1024 * 1024;
-/// How long a mirror in sync may do nothing while a commit waits for it, milliseconds.
-pub const MIRROR_STALL_MS: u64 = 3_000;
 /// How often homes look at copies that they wait for, milliseconds.
 pub const MIRROR_LOOK_MS: u64 = 250;
 /// Steps of queues' copies in one change of the catalog.

@@ -1,231 +1,68 @@
-//! The home of a mirrored queue: who must have a turn before it is committed, and who has it.
+//! What the home of a mirrored queue decides in one epoch: what is committed, who gets what, who is waited for.
 //!
-//! Invariant: a position is committed when this node's disk, every node in sync and everybody who may have joined
-//! them has it, and these are as many as the row asks for; nothing is before all of them are level in this epoch.
-//! Nobody leaves or joins but by a row that was seen.
+//! Invariant: `committed` never goes back and never passes what the own disk, a node in sync or a node that is
+//! proposed to be has; it stays at 0 until every node in sync was level in this epoch.
 
-use crate::catalog::copies::{Copies, CopyStep};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use super::effect::{HomeEffect, Sent};
+use super::reach::{Phase, Reach};
+use super::sync::Proposals;
+use super::waiting::{WaitReason, Waiting};
+use crate::catalog::copies::Copies;
+use std::collections::BTreeMap;
 use types::NodeId;
-use types::limits::MIRROR_STALL_MS;
 
-/// What a frame that was sent stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sent {
-    /// What the mirror has agrees with what the home had then.
-    Reset,
-    /// A turn.
-    Turn(u64),
-    /// Messages that the mirror did not have.
-    Fill,
-}
-
-/// What is to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HomeEffect {
-    /// Ask a mirror what it has.
-    Open(NodeId),
-    /// A mirror's stream is over; nothing more goes there before it is opened again.
-    CloseStream(NodeId),
-    /// Everything up to a position is committed.
-    Committed(u64),
-    /// All nodes in sync are level: everything that was here when the epoch began is committed.
-    Established,
-    /// Propose a step to the catalog.
-    Propose(CopyStep),
-}
-
-/// How far a mirror's stream is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stream {
-    /// There is no link.
-    Down,
-    /// It was asked what it has.
-    Opened,
-    /// Messages that it does not have are being sent.
-    Filling,
-    /// The last of them was sent under this number.
-    Filled(u64),
-    /// It has everything up to what it has acknowledged.
-    Level,
-}
-
-#[derive(Clone, Debug)]
-struct Follower {
-    stream: Stream,
-    /// The number of the last frame.
-    number: u64,
-    /// Frames that are not acknowledged: number, and the position that the mirror has with it.
-    sent: VecDeque<(u64, u64)>,
-    /// What it has, once it is level.
-    acked: u64,
-    /// When it last did anything, milliseconds.
-    moved_ms: u64,
-    /// When a step for it was last proposed.
-    proposed_ms: Option<u64>,
-}
-
-impl Follower {
-    fn new(now_ms: u64) -> Follower {
-        Follower {
-            stream: Stream::Down,
-            number: 0,
-            sent: VecDeque::new(),
-            acked: 0,
-            moved_ms: now_ms,
-            proposed_ms: None,
-        }
-    }
-
-    fn begin(&mut self, stream: Stream, now_ms: u64) {
-        *self = Follower { stream, proposed_ms: self.proposed_ms, ..Follower::new(now_ms) };
-    }
-
-    fn has(&self) -> u64 {
-        if self.stream == Stream::Level { self.acked } else { 0 }
-    }
-}
-
-/// The role.
+/// A queue's home in one epoch. A new epoch has a new one.
 #[derive(Debug)]
 pub struct HomeRole {
-    me: NodeId,
-    copies: Copies,
-    followers: BTreeMap<NodeId, Follower>,
-    /// Who may be in sync by now: proposed for that at a version, and the outcome was not seen.
-    joining: BTreeMap<NodeId, u64>,
-    appended: u64,
+    pub(super) me: NodeId,
+    /// The row as it was last seen, in this epoch.
+    pub(super) copies: Copies,
+    /// Turns that were appended.
+    pub(super) position: u64,
     own_durable: u64,
-    committed: u64,
-    established: bool,
+    pub(super) committed: u64,
+    is_established: bool,
+    /// A newer epoch is known elsewhere.
+    pub(super) has_stepped_down: bool,
+    pub(super) reaches: BTreeMap<NodeId, Reach>,
+    /// Numbers of the last frames to nodes that are no mirrors any more: they go on if these are again.
+    numbers: BTreeMap<NodeId, u64>,
+    pub(super) proposals: Proposals,
+    pub(super) effects: Vec<HomeEffect>,
 }
 
 impl HomeRole {
-    /// The home `me` of an epoch that begins now; links that are up are to be told.
-    pub fn new(me: NodeId, copies: &Copies, now_ms: u64) -> HomeRole {
-        let followers = copies.mirrors.iter().map(|node| (*node, Follower::new(now_ms))).collect();
+    /// The home of an epoch. Its first turn is the epoch's record; nothing passes to mirrors before that.
+    pub fn new(me: NodeId, copies: &Copies) -> HomeRole {
+        let reaches = copies.mirrors.iter().filter(|node| **node != me);
         HomeRole {
             me,
             copies: copies.clone(),
-            followers,
-            joining: BTreeMap::new(),
-            appended: 0,
+            position: 0,
             own_durable: 0,
             committed: 0,
-            established: false,
+            is_established: false,
+            has_stepped_down: false,
+            reaches: reaches.map(|node| (*node, Reach::default())).collect(),
+            numbers: BTreeMap::new(),
+            proposals: Proposals::default(),
+            effects: Vec::new(),
         }
     }
 
-    /// A later row of the same epoch. Who is new has no link until that is told.
-    pub fn set_copies(&mut self, copies: &Copies, now_ms: u64, effects: &mut Vec<HomeEffect>) {
-        if copies.epoch != self.copies.epoch || copies.version < self.copies.version {
-            return;
-        }
-        self.copies = copies.clone();
-        let gone = self.followers.keys().filter(|node| !copies.mirrors.contains(node));
-        effects.extend(gone.map(|node| HomeEffect::CloseStream(*node)));
-        self.followers.retain(|node, _| copies.mirrors.contains(node));
-        for node in &copies.mirrors {
-            self.followers.entry(*node).or_insert_with(|| Follower::new(now_ms));
-        }
-        // A change made for an earlier version cannot come true any more.
-        self.joining.retain(|node, version| *version >= copies.version && !copies.in_sync.contains(node));
-        self.look(now_ms, effects);
+    /// The epoch; it stands in every frame.
+    pub fn epoch(&self) -> u64 {
+        self.copies.epoch
     }
 
-    /// A link to a node is up; whatever went over another one is void.
-    pub fn link_up(&mut self, node: NodeId, now_ms: u64, effects: &mut Vec<HomeEffect>) {
-        if let Some(follower) = self.followers.get_mut(&node) {
-            follower.begin(Stream::Opened, now_ms);
-            effects.extend([HomeEffect::CloseStream(node), HomeEffect::Open(node)]);
-        }
+    /// The version of the row as it was last seen; it stands in Open and in what is proposed.
+    pub fn version(&self) -> u64 {
+        self.copies.version
     }
 
-    /// The link to a node has ended.
-    pub fn link_down(&mut self, node: NodeId, now_ms: u64, effects: &mut Vec<HomeEffect>) {
-        if let Some(follower) = self.followers.get_mut(&node) {
-            follower.begin(Stream::Down, now_ms);
-            effects.push(HomeEffect::CloseStream(node));
-        }
-    }
-
-    /// A mirror takes too much memory of its link: its stream begins again.
-    pub fn close(&mut self, node: NodeId, now_ms: u64, effects: &mut Vec<HomeEffect>) {
-        self.link_up(node, now_ms, effects);
-    }
-
-    /// A mirror has told what it has; true when it is to get a reset and fills now.
-    pub fn stated(&mut self, node: NodeId, now_ms: u64, effects: &mut Vec<HomeEffect>) -> bool {
-        let Some(follower) = self.followers.get_mut(&node) else { return false };
-        match follower.stream {
-            Stream::Down => return false,
-            Stream::Opened => {}
-            // It could not go on with the stream and begins again.
-            Stream::Filling | Stream::Filled(_) | Stream::Level => effects.push(HomeEffect::CloseStream(node)),
-        }
-        follower.begin(Stream::Filling, now_ms);
-        true
-    }
-
-    /// A frame goes to a mirror; gives its number.
-    pub fn sent(&mut self, node: NodeId, what: Sent) -> u64 {
-        let appended = self.appended;
-        let Some(follower) = self.followers.get_mut(&node) else { return 0 };
-        follower.number += 1;
-        let position = match what {
-            Sent::Reset => appended,
-            Sent::Turn(position) => position,
-            Sent::Fill => follower.sent.back().map_or(follower.acked, |(_, position)| *position),
-        };
-        follower.sent.push_back((follower.number, position));
-        follower.number
-    }
-
-    /// A mirror was sent everything that it did not have.
-    pub fn filled(&mut self, node: NodeId, now_ms: u64, effects: &mut Vec<HomeEffect>) {
-        let Some(follower) = self.followers.get_mut(&node) else { return };
-        if follower.stream == Stream::Filling {
-            follower.stream = Stream::Filled(follower.number);
-            self.look(now_ms, effects);
-        }
-    }
-
-    /// A mirror has everything up to a frame.
-    pub fn acked(&mut self, node: NodeId, number: u64, now_ms: u64, effects: &mut Vec<HomeEffect>) {
-        let Some(follower) = self.followers.get_mut(&node) else { return };
-        while follower.sent.front().is_some_and(|(sent, _)| *sent <= number)
-            && let Some((_, position)) = follower.sent.pop_front()
-        {
-            follower.acked = follower.acked.max(position);
-        }
-        follower.moved_ms = now_ms;
-        self.look(now_ms, effects);
-    }
-
-    /// A turn was appended; gives its position.
-    pub fn appended(&mut self) -> u64 {
-        self.appended += 1;
-        self.appended
-    }
-
-    /// This node's disk has everything up to a position.
-    pub fn own_durable(&mut self, position: u64, now_ms: u64, effects: &mut Vec<HomeEffect>) {
-        self.own_durable = self.own_durable.max(position);
-        self.look(now_ms, effects);
-    }
-
-    /// Time has passed.
-    pub fn tick(&mut self, now_ms: u64, effects: &mut Vec<HomeEffect>) {
-        self.look(now_ms, effects);
-        self.propose(now_ms, effects);
-    }
-
-    /// Mirrors that get every turn.
-    pub fn streams(&self) -> Vec<NodeId> {
-        let is_open = |follower: &Follower| {
-            matches!(follower.stream, Stream::Filling | Stream::Filled(_) | Stream::Level)
-        };
-        self.followers.iter().filter(|(_, follower)| is_open(follower)).map(|(node, _)| *node).collect()
+    /// What is to be done, in order; to be asked for after every other call.
+    pub fn take_effects(&mut self) -> Vec<HomeEffect> {
+        std::mem::take(&mut self.effects)
     }
 
     /// Everything up to this position is committed.
@@ -233,116 +70,228 @@ impl HomeRole {
         self.committed
     }
 
-    /// Whether what was here when the epoch began is known to be committed.
-    #[inline]
+    /// Whether what the home has is committed, so that it may serve.
     pub fn is_established(&self) -> bool {
-        self.established
+        self.is_established
     }
 
-    /// Whether a node is one that commits wait for.
+    /// How many turns were appended.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The catalog has a later row of this epoch; other epochs, and rows that were seen, change nothing. Links to new
+    /// mirrors are told of again.
+    pub fn set_copies(&mut self, copies: &Copies) {
+        if copies.epoch != self.copies.epoch || copies.version <= self.copies.version {
+            return;
+        }
+        let old = std::mem::replace(&mut self.copies, copies.clone());
+        let is_next = copies.version == old.version + 1;
+        // Who may have been dropped and added again in between has an empty copy.
+        let is_same = |node: &NodeId| {
+            copies.mirrors.contains(node)
+                && (is_next || old.in_sync.contains(node) && copies.in_sync.contains(node))
+        };
+        let gone: Vec<NodeId> = self.reaches.keys().copied().filter(|node| !is_same(node)).collect();
+        for node in gone {
+            let Some(reach) = self.reaches.remove(&node) else { continue };
+            if reach.is_running() {
+                self.effects.push(HomeEffect::CloseStream(node));
+            }
+            self.numbers.insert(node, reach.number);
+            if copies.mirrors.contains(&node) {
+                self.reaches
+                    .insert(node, Reach { link: reach.link, number: reach.number, ..Reach::default() });
+            }
+        }
+        for node in copies.mirrors.iter().filter(|node| **node != self.me) {
+            let number = self.numbers.get(node).copied().unwrap_or(0);
+            self.reaches.entry(*node).or_insert(Reach { number, ..Reach::default() });
+        }
+        self.proposals.seen();
+        self.advance();
+    }
+
+    /// A link to a node is there. Links have numbers, so that what came over an earlier one is not taken for its.
+    pub fn link_up(&mut self, node: NodeId, link: u64) {
+        let Some(reach) = self.reaches.get_mut(&node) else { return };
+        (reach.link, reach.phase) = (Some(link), Phase::Closed(None));
+        self.proposals.stream_ended(node);
+        self.open(node);
+    }
+
+    /// A link to a node has ended.
+    pub fn link_down(&mut self, node: NodeId, link: u64) {
+        if let Some(reach) = self.reaches.get_mut(&node).filter(|reach| reach.link == Some(link)) {
+            (reach.link, reach.phase) = (None, Phase::Closed(None));
+            self.proposals.stream_ended(node);
+        }
+    }
+
+    /// The home has ended the stream to a mirror, which took too little of it; it begins again after a while.
+    pub fn end_stream(&mut self, node: NodeId) {
+        if let Some(reach) = self.reaches.get_mut(&node) {
+            if reach.is_running() {
+                self.effects.push(HomeEffect::CloseStream(node));
+            }
+            reach.phase = Phase::Closed(None);
+            self.proposals.stream_ended(node);
+        }
+    }
+
+    /// Asks a mirror for its state if there is a link and something to tell it.
+    pub(super) fn open(&mut self, node: NodeId) {
+        let has_begun = self.position > 0 && !self.has_stepped_down;
+        let Some(reach) = self.reaches.get_mut(&node).filter(|reach| has_begun && reach.link.is_some())
+        else {
+            return;
+        };
+        reach.phase = Phase::Opened(None);
+        self.effects.push(HomeEffect::Open(node));
+    }
+
+    /// A mirror has told its state for our epoch.
+    pub fn stated(&mut self, node: NodeId, link: u64) {
+        let Some(reach) = self.reaches.get_mut(&node) else { return };
+        if reach.link == Some(link) && matches!(reach.phase, Phase::Opened(_)) && !self.has_stepped_down {
+            reach.phase = Phase::Stated;
+            self.effects.push(HomeEffect::Level(node));
+        }
+    }
+
+    /// A turn was appended; its position. The first one is the epoch's record.
+    pub fn appended(&mut self) -> u64 {
+        self.position += 1;
+        if self.position == 1 {
+            let nodes: Vec<NodeId> = self.reaches.keys().copied().collect();
+            nodes.into_iter().for_each(|node| self.open(node));
+        }
+        self.position
+    }
+
+    /// Mirrors that get each turn.
+    pub fn streams(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.reaches.iter().filter(|(_, reach)| reach.is_running()).map(|(node, _)| *node)
+    }
+
+    /// A frame is about to go to a mirror: its number. None: it must not be sent, since there is no stream for it.
+    pub fn sent(&mut self, node: NodeId, sent: Sent) -> Option<u64> {
+        let reach = self.reaches.get_mut(&node)?;
+        if reach.is_full() {
+            self.end_stream(node);
+            return None;
+        }
+        reach.sent(sent, self.position)
+    }
+
+    /// All that a mirror lacked was sent: it is level once it has acknowledged that.
+    pub fn filled(&mut self, node: NodeId) {
+        if let Some(reach) = self.reaches.get_mut(&node) {
+            reach.filled();
+        }
+        self.advance();
+    }
+
+    /// The own disk has everything up to a position.
+    pub fn own_durable(&mut self, position: u64) {
+        self.own_durable = self.own_durable.max(position.min(self.position));
+        self.advance();
+    }
+
+    /// A mirror has everything up to a frame on disk, or held.
+    pub fn acked(&mut self, node: NodeId, link: u64, number: u64, now_ms: u64) {
+        let Some(reach) = self.reaches.get_mut(&node).filter(|reach| reach.link == Some(link)) else {
+            return;
+        };
+        if reach.acked(number) {
+            reach.waited_since = reach.waited_since.map(|_| now_ms);
+            self.chase(now_ms);
+            self.advance();
+        }
+    }
+
+    /// A mirror did not take something: it knows a newer epoch, or the stream to it has ended there.
+    pub fn refused(&mut self, node: NodeId, link: u64, epoch: u64) {
+        if epoch > self.copies.epoch {
+            if !std::mem::replace(&mut self.has_stepped_down, true) {
+                self.effects.push(HomeEffect::StepDown(epoch));
+            }
+        } else if self.reaches.get(&node).is_some_and(|reach| reach.link == Some(link) && reach.is_running())
+        {
+            self.end_stream(node);
+        }
+    }
+
+    /// What a copy has for certain.
+    pub(super) fn has(&self, node: NodeId) -> Option<u64> {
+        if node == self.me {
+            return Some(self.own_durable).filter(|durable| *durable > 0);
+        }
+        self.reaches.get(&node).and_then(|reach| reach.has)
+    }
+
+    /// What all copies have that a commit waits for; None while one of them was not level in this epoch.
+    fn floor(&self) -> Option<u64> {
+        let copies = &self.copies;
+        let is_enough = copies.in_sync.contains(&self.me)
+            && copies.in_sync.len() >= usize::try_from(copies.min_in_sync).unwrap_or(usize::MAX);
+        let counted = copies.in_sync.iter().copied().chain(self.proposals.joiner());
+        counted.map(|node| self.has(node)).min().flatten().filter(|_| is_enough)
+    }
+
+    /// Commits what can be.
+    pub(super) fn advance(&mut self) {
+        let Some(floor) = self.floor().filter(|_| !self.has_stepped_down) else { return };
+        if !std::mem::replace(&mut self.is_established, true) {
+            self.effects.push(HomeEffect::Established);
+        }
+        if floor > self.committed {
+            self.committed = floor;
+            self.effects.push(HomeEffect::Committed(floor));
+        }
+    }
+
+    /// Whether commits wait for a node.
     pub fn is_awaited(&self, node: NodeId) -> bool {
-        self.copies.in_sync.contains(&node) || self.joining.contains_key(&node)
+        self.copies.in_sync.contains(&node) || self.proposals.joiner() == Some(node)
     }
 
     /// Mirrors: what each is doing, and how many turns it does not have.
     pub fn mirrors(&self) -> impl Iterator<Item = (NodeId, &'static str, u64)> + '_ {
-        self.followers.iter().map(|(node, follower)| {
-            let state = match follower.stream {
-                Stream::Down => "down",
-                Stream::Opened => "connecting",
-                Stream::Filling | Stream::Filled(_) => "syncing",
-                Stream::Level if self.copies.in_sync.contains(node) => "in sync",
-                Stream::Level => "joining",
+        self.reaches.iter().map(|(node, reach)| {
+            let state = match &reach.phase {
+                _ if reach.link.is_none() => "down",
+                Phase::Closed(_) | Phase::Opened(_) | Phase::Stated => "connecting",
+                Phase::Running(_) if !reach.is_level() => "syncing",
+                Phase::Running(_) if self.copies.in_sync.contains(node) => "in sync",
+                Phase::Running(_) => "joining",
             };
-            (*node, state, self.appended.saturating_sub(follower.has()))
+            (*node, state, self.position.saturating_sub(reach.has.unwrap_or(0)))
         })
     }
 
-    /// Whom a commit waits for now, so far as that is somebody else.
-    pub fn waits_for(&self) -> Vec<NodeId> {
-        self.awaited().filter(|node| self.lags(*node)).collect()
-    }
-
-    fn awaited(&self) -> impl Iterator<Item = NodeId> + '_ {
-        let in_sync = self.copies.in_sync.iter().filter(|node| **node != self.me);
-        let all: BTreeSet<NodeId> = in_sync.chain(self.joining.keys()).copied().collect();
-        all.into_iter()
-    }
-
-    fn lags(&self, node: NodeId) -> bool {
-        let Some(follower) = self.followers.get(&node) else { return true };
-        follower.stream != Stream::Level || follower.acked < self.appended
-    }
-
-    /// Who has become level, and what is committed by that.
-    fn look(&mut self, now_ms: u64, effects: &mut Vec<HomeEffect>) {
-        let in_sync = &self.copies.in_sync;
-        for (node, follower) in &mut self.followers {
-            let unacked = follower.sent.front().map_or(u64::MAX, |(number, _)| *number);
-            if let Stream::Filled(last) = follower.stream
-                && last < unacked
-            {
-                follower.stream = Stream::Level;
-                follower.moved_ms = now_ms;
-                follower.proposed_ms = None;
-                if !in_sync.contains(node) {
-                    follower.proposed_ms = Some(now_ms);
-                    self.joining.insert(*node, self.copies.version);
-                    effects.push(HomeEffect::Propose(CopyStep::JoinSync(*node)));
-                }
-            }
+    /// Whether something waits for this copy, and why it does not have it.
+    pub(super) fn lacks(&self, node: NodeId) -> Option<WaitReason> {
+        if self.has(node).is_some_and(|has| has >= self.position) || self.position == 0 {
+            return None;
         }
-        let level = |node: NodeId| self.followers.get(&node).is_some_and(|f| f.stream == Stream::Level);
-        let others = || self.copies.in_sync.iter().copied().filter(|node| *node != self.me);
-        // The first turn says that the epoch begins: with it everything before is on this node's disk.
-        if !self.established && self.own_durable > 0 && self.has_enough() && others().all(level) {
-            self.established = true;
-            effects.push(HomeEffect::Established);
-        }
-        self.commit(effects);
+        let Some(reach) = self.reaches.get(&node) else { return Some(WaitReason::OwnDisk) };
+        Some(match &reach.phase {
+            _ if reach.link.is_none() => WaitReason::NoLink,
+            Phase::Closed(_) | Phase::Opened(_) => WaitReason::NoState,
+            _ if !reach.is_level() => WaitReason::Levelling,
+            _ => WaitReason::Behind,
+        })
     }
 
-    fn has_enough(&self) -> bool {
-        self.copies.in_sync.len() as u64 >= u64::from(self.copies.min_in_sync)
-    }
-
-    fn commit(&mut self, effects: &mut Vec<HomeEffect>) {
-        if !self.established || !self.has_enough() {
-            return;
-        }
-        let has = |node: NodeId| self.followers.get(&node).map_or(0, Follower::has);
-        let position = self.awaited().map(has).fold(self.own_durable, u64::min);
-        if position > self.committed {
-            self.committed = position;
-            effects.push(HomeEffect::Committed(position));
-        }
-    }
-
-    /// Steps for who is level and not in sync, and for who is in sync and does nothing, again after a while.
-    fn propose(&mut self, now_ms: u64, effects: &mut Vec<HomeEffect>) {
-        let over = |since: u64| now_ms.saturating_sub(since) >= MIRROR_STALL_MS;
-        let spare = self.copies.in_sync.len() as u64 > u64::from(self.copies.min_in_sync.max(1));
-        let waiting: Vec<NodeId> = self.waits_for();
-        for (node, follower) in &mut self.followers {
-            let in_sync = self.copies.in_sync.contains(node);
-            let asked = follower.proposed_ms.is_some_and(|at| !over(at));
-            let step = if asked {
-                None
-            } else if in_sync && spare && waiting.contains(node) && over(follower.moved_ms) {
-                Some(CopyStep::LeaveSync(*node))
-            } else if !in_sync && follower.stream == Stream::Level {
-                self.joining.insert(*node, self.copies.version);
-                Some(CopyStep::JoinSync(*node))
-            } else if !in_sync && self.joining.contains_key(node) {
-                // It may be in sync by now. Either this comes true or the row shows that it is.
-                Some(CopyStep::DropMirror(*node))
-            } else {
-                None
-            };
-            if let Some(step) = step {
-                follower.proposed_ms = Some(now_ms);
-                effects.push(HomeEffect::Propose(step));
-            }
-        }
+    /// The copies in sync that something waits for, and why.
+    pub fn waits_for(&self) -> Vec<Waiting> {
+        let is_needed = !self.may_shrink();
+        let waiting = |node: &NodeId| {
+            let reason = self.lacks(*node)?;
+            Some(Waiting { node: *node, reason, is_needed })
+        };
+        self.copies.in_sync.iter().filter_map(waiting).collect()
     }
 }

@@ -1,120 +1,215 @@
-//! A mirror of a queue: whose frames it takes, and what it holds until it is committed.
+//! What a mirror of a queue decides: whose frames it takes, what it holds, what it may acknowledge.
 //!
-//! Invariant: frames are taken of the home of one epoch, of one stream, in order and without gaps; an earlier
-//! epoch's are refused. What is held is given out once, in order, when the home says that it is committed.
+//! Invariant: frames are taken from the home of the one epoch that the mirror knows, in order, without gaps; what
+//! is held is given out to be applied once it is committed, or when the mirror becomes the home.
 
+use super::acks::Acks;
 use crate::catalog::copies::Copies;
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use types::NodeId;
 
-/// What becomes of an opening.
+/// What becomes of an Open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opened {
-    /// The mirror is to say what it has, in this epoch.
-    State(u64),
-    /// The row of that epoch is not known here yet.
+    /// The mirror tells its state.
+    State,
+    /// It waits until its catalog has what the home knows.
     Wait,
-    /// A later epoch is known: that one.
+    /// It knows this newer epoch.
     Refused(u64),
+}
+
+/// A numbered frame of the home.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// The first of a stream.
+    Reset,
+    /// A turn.
+    Turn,
+    /// Messages that the mirror lacks.
+    Fill,
+}
+
+/// Where what is in a frame goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeping {
+    /// To disk; every Reset does.
+    Disk,
+    /// It is only held, or there is nothing in it.
+    Memory,
 }
 
 /// What becomes of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
-    /// It is the next one.
+    /// It is to be applied.
     Take,
-    /// It belongs to a stream that is over.
-    Ignore,
-    /// A later epoch is known: that one.
-    Refused(u64),
+    /// It is of an epoch, or from a node, that the mirror does not follow; the epoch it follows.
+    Refuse(u64),
+    /// Something is missing before it: the stream has ended, and the home is told so with our epoch.
+    Gap(u64),
 }
 
-/// The role; `T` is what is held.
+/// A copy of a queue at a node that is not its home. `T` is what is held.
 #[derive(Debug)]
 pub struct MirrorRole<T> {
+    me: NodeId,
     home: NodeId,
-    /// The row's epoch.
     epoch: u64,
-    /// The home that has opened, and its epoch; waits for the row if that is earlier.
-    opened: Option<(NodeId, u64)>,
-    /// The last frame's number; None before the stream has begun.
-    number: Option<u64>,
-    held: VecDeque<(u64, T)>,
+    version: u64,
+    is_mirror: bool,
+    /// Who asked to open for what the catalog does not have here yet: the home, its epoch and version.
+    waiting: Option<(NodeId, u64, u64)>,
+    stream: Stream,
+    acks: Acks,
+    committed: u64,
+    /// The epoch of what is held.
+    held_epoch: u64,
+    held: BTreeMap<u64, T>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stream {
+    Closed,
+    Opened,
+    Running,
 }
 
 impl<T> MirrorRole<T> {
-    /// A mirror by the row that is known.
-    pub fn new(home: NodeId, copies: &Copies) -> MirrorRole<T> {
-        MirrorRole { home, epoch: copies.epoch, opened: None, number: None, held: VecDeque::new() }
+    /// A mirror that knows nothing of its queue's copies yet.
+    pub fn new(me: NodeId) -> MirrorRole<T> {
+        MirrorRole {
+            me,
+            home: NodeId::default(),
+            epoch: 0,
+            version: 0,
+            is_mirror: false,
+            waiting: None,
+            stream: Stream::Closed,
+            acks: Acks::default(),
+            committed: 0,
+            held_epoch: 0,
+            held: BTreeMap::new(),
+        }
     }
 
-    /// Another row; what becomes of an opening that has waited for it.
-    pub fn set_copies(&mut self, home: NodeId, copies: &Copies) -> Option<Opened> {
-        if copies.epoch <= self.epoch {
+    /// The epoch that it follows.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The home of that epoch.
+    pub fn home(&self) -> NodeId {
+        self.home
+    }
+
+    /// The catalog has a row; an older one than is known changes nothing. What is held stays until the new home's
+    /// Reset, in case that this copy becomes the home before. An Open that waited is answered now, to whom is told.
+    pub fn set_copies(&mut self, home: NodeId, copies: &Copies) -> Option<(NodeId, Opened)> {
+        if (copies.epoch, copies.version) <= (self.epoch, self.version) {
             return None;
         }
-        (self.home, self.epoch, self.number) = (home, copies.epoch, None);
-        let (from, epoch) = self.opened.take()?;
-        Some(self.open(from, epoch))
+        if copies.epoch != self.epoch {
+            (self.stream, self.acks, self.committed) = (Stream::Closed, Acks::default(), 0);
+        }
+        (self.home, self.epoch, self.version) = (home, copies.epoch, copies.version);
+        self.is_mirror = home != self.me && copies.mirrors.contains(&self.me);
+        let (from, epoch, version) = self.waiting.take()?;
+        match self.open(from, epoch, version) {
+            Opened::Wait => None,
+            opened => Some((from, opened)),
+        }
     }
 
-    /// A home opens its stream.
-    pub fn open(&mut self, from: NodeId, epoch: u64) -> Opened {
-        if epoch < self.epoch || (epoch == self.epoch && from != self.home) {
-            return Opened::Refused(self.epoch);
-        }
-        self.opened = Some((from, epoch));
-        self.number = None;
-        if epoch > self.epoch {
+    /// The home of an epoch, which knows the row up to a version, asks for the mirror's state. The version matters: a
+    /// mirror that is to be dropped and added again must not tell of the copy that it is about to drop.
+    pub fn open(&mut self, from: NodeId, epoch: u64, version: u64) -> Opened {
+        if (epoch, version) > (self.epoch, self.version) {
+            if self.waiting.is_none_or(|waiting| waiting.1 <= epoch) {
+                self.waiting = Some((from, epoch, version));
+            }
             return Opened::Wait;
         }
-        self.begin_again();
-        Opened::State(epoch)
-    }
-
-    /// The stream could not go on: it begins again with the next state.
-    pub fn begin_again(&mut self) {
-        self.number = Some(0);
-        self.held.clear();
-    }
-
-    /// Whether a home speaks for the stream that is open.
-    pub fn is_of(&self, from: NodeId, epoch: u64) -> bool {
-        self.opened == Some((from, epoch)) && epoch == self.epoch
-    }
-
-    /// A frame comes.
-    pub fn frame(&mut self, from: NodeId, epoch: u64, number: u64) -> Taken {
-        if epoch < self.epoch {
-            return Taken::Refused(self.epoch);
+        if epoch != self.epoch || from != self.home || !self.is_mirror {
+            return Opened::Refused(self.epoch);
         }
-        match self.number {
-            Some(last) if self.is_of(from, epoch) && number == last + 1 => {
-                self.number = Some(number);
-                Taken::Take
-            }
-            _ => Taken::Ignore,
+        self.stream = Stream::Opened;
+        Opened::State
+    }
+
+    /// The link to a node has ended.
+    pub fn link_down(&mut self, node: NodeId) {
+        self.waiting.take_if(|waiting| waiting.0 == node);
+        if node == self.home {
+            self.stream = Stream::Closed;
         }
     }
 
-    /// Holds something until its position is committed.
-    pub fn hold(&mut self, position: u64, held: T) {
-        self.held.push_back((position, held));
+    /// A frame has come.
+    pub fn frame(&mut self, from: NodeId, epoch: u64, number: u64, frame: Frame, keeping: Keeping) -> Taken {
+        if epoch != self.epoch || from != self.home || !self.is_mirror {
+            return Taken::Refuse(self.epoch);
+        }
+        let is_next = match (self.stream, frame) {
+            (Stream::Opened, Frame::Reset) => number > self.acks.taken(),
+            (Stream::Running, Frame::Turn | Frame::Fill) => number == self.acks.taken() + 1,
+            _ => false,
+        };
+        if !is_next {
+            self.stream = Stream::Closed;
+            return Taken::Gap(self.epoch);
+        }
+        if frame == Frame::Reset {
+            self.stream = Stream::Running;
+            self.acks.begin(number);
+            self.drop_held();
+        }
+        self.acks.take(number, keeping == Keeping::Disk || frame == Frame::Reset);
+        Taken::Take
     }
 
-    /// What was held and is committed.
-    pub fn committed(&mut self, position: u64) -> Vec<T> {
-        let count = self.held.partition_point(|(at, _)| *at <= position);
-        self.held.drain(..count).map(|(_, held)| held).collect()
+    /// Lets go of what is held of earlier epochs: the Reset says what became of it.
+    fn drop_held(&mut self) {
+        if std::mem::replace(&mut self.held_epoch, self.epoch) != self.epoch {
+            self.held.clear();
+        }
     }
 
-    /// Everything that is held, for one that becomes the home.
+    /// Holds what a turn has that is applied once it is committed.
+    pub fn hold(&mut self, position: u64, what: T) {
+        self.held.insert(position, what);
+    }
+
+    /// Everything up to a position of an epoch is committed: what was held of it, in order, to be applied.
+    pub fn committed(&mut self, epoch: u64, position: u64) -> Vec<T> {
+        if epoch != self.epoch || self.stream != Stream::Running {
+            return Vec::new();
+        }
+        self.committed = self.committed.max(position);
+        let later = self.held.split_off(&(self.committed.saturating_add(1)));
+        std::mem::replace(&mut self.held, later).into_values().collect()
+    }
+
+    /// What the frames of an epoch up to a number wrote is on disk: the number to be acknowledged, if there is one.
+    pub fn durable(&mut self, epoch: u64, number: u64) -> Option<u64> {
+        if epoch == self.epoch {
+            self.acks.durable(number);
+        }
+        self.ack()
+    }
+
+    /// The number to be acknowledged to the home now, if there is a new one; to be asked for after each frame.
+    pub fn ack(&mut self) -> Option<u64> {
+        if self.stream == Stream::Running { self.acks.due() } else { None }
+    }
+
+    /// This node becomes the home: what it held, in order, to be applied.
     pub fn take_held(&mut self) -> Vec<T> {
-        self.held.drain(..).map(|(_, held)| held).collect()
+        std::mem::take(&mut self.held).into_values().collect()
     }
 
-    /// The epoch in which frames up to a number are acknowledged; None when the stream is another one by now.
-    pub fn durable(&self, number: u64) -> Option<u64> {
-        self.number.is_some_and(|last| number <= last).then_some(self.epoch)
+    /// How much is held.
+    pub fn held_count(&self) -> usize {
+        self.held.len()
     }
 }

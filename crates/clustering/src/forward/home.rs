@@ -71,6 +71,8 @@ struct HomeState {
     next_number: u64,
     /// Who waits for confirms, by the number of the first publish.
     tickets: BTreeMap<u64, Ticket>,
+    /// The number of the last link.
+    link: u64,
     next_request: u64,
     requests: BTreeMap<u64, Request>,
     /// What the home keeps of what was sent over this link.
@@ -98,6 +100,7 @@ impl Home {
                 name: format!("node {node}"),
                 next_number: 1,
                 tickets: BTreeMap::new(),
+                link: 0,
                 next_request: 1,
                 requests: BTreeMap::new(),
                 sent: SentChunks::default(),
@@ -246,17 +249,18 @@ impl Home {
     /// A link is up; whatever went over another one has failed.
     pub(super) fn link_up(self: &Arc<Home>, way: Arc<dyn Way>, broker: &Arc<Broker>) -> HomeLink {
         self.cut(None, broker);
-        let held = {
+        let (held, link) = {
             let mut state = self.state.lock();
             state.phase = Phase::Live(way.clone());
+            state.link += 1;
             state.sent.clear();
             self.reachable.store(true, Ordering::Relaxed);
-            std::mem::take(&mut state.held)
+            (std::mem::take(&mut state.held), state.link)
         };
         run_again(held, broker);
         self.come_back(broker);
-        broker.peer_linked(self.node, true);
-        HomeLink { home: self.clone(), way, broker: broker.clone() }
+        broker.peer_linked(self.node, link, true);
+        HomeLink { home: self.clone(), link, way, broker: broker.clone() }
     }
 
     /// Ends waiting for the first link when its time is over.
@@ -275,7 +279,7 @@ impl Home {
 
     /// The link `ended` (any, when None) is over: everything that waits for it has failed.
     fn cut(&self, ended: Option<&Arc<dyn Way>>, broker: &Broker) {
-        let (tickets, requests) = {
+        let (tickets, requests, link) = {
             let mut state = self.state.lock();
             let Phase::Live(way) = &state.phase else { return };
             if ended.is_some_and(|ended| !Arc::ptr_eq(ended, way)) {
@@ -284,7 +288,8 @@ impl Home {
             way.close();
             state.phase = Phase::Down;
             self.reachable.store(false, Ordering::Relaxed);
-            (std::mem::take(&mut state.tickets), std::mem::take(&mut state.requests))
+            let link = state.link;
+            (std::mem::take(&mut state.tickets), std::mem::take(&mut state.requests), link)
         };
         tickets.into_values().for_each(|ticket| tell(Some(ticket), true, broker));
         for request in requests.into_values() {
@@ -298,7 +303,7 @@ impl Home {
         }
         let queues: Vec<_> = self.queues.iter().filter_map(|entry| entry.value().upgrade()).collect();
         queues.iter().for_each(|away| away.cut_off(broker));
-        broker.peer_linked(self.node, false);
+        broker.peer_linked(self.node, link, false);
         broker.flush();
     }
 
@@ -330,9 +335,10 @@ impl Home {
         self.away_queues().iter().for_each(|away| away.hurry());
     }
 
-    /// Whether a link is up.
-    pub(super) fn is_linked(&self) -> bool {
-        self.way().is_some()
+    /// The number of the link that is up.
+    pub(super) fn link(&self) -> Option<u64> {
+        let state = self.state.lock();
+        matches!(state.phase, Phase::Live(_)).then_some(state.link)
     }
 
     /// Bytes on their way that have not left.
@@ -364,6 +370,7 @@ fn take_range(tickets: &mut BTreeMap<u64, Ticket>, first: u64, last: u64) -> Vec
 /// What comes over the link from a home.
 pub struct HomeLink {
     home: Arc<Home>,
+    link: u64,
     way: Arc<dyn Way>,
     broker: Arc<Broker>,
 }
@@ -390,7 +397,9 @@ impl HomeLink {
                     away.release(&queue, usize::try_from(bytes).unwrap_or(usize::MAX));
                 }
             }
-            FromHome::Mirror { queue, message } => self.broker.heard_of_copy(self.home.node, queue, message),
+            FromHome::Mirror { queue, message } => {
+                self.broker.heard_of_copy(self.home.node, self.link, queue, message);
+            }
             FromHome::Held { queue, consumer } => {
                 if let (Some(away), Some(queue)) = (self.home.queue(queue), self.broker.queue(queue)) {
                     away.holds(&queue, consumer);

@@ -50,8 +50,8 @@ impl Mirrors for AllHomes {
         self.0.get(&node).map_or(0, |home| home.buffered_bytes())
     }
 
-    fn is_linked(&self, node: NodeId) -> bool {
-        self.0.get(&node).is_some_and(|home| home.is_linked())
+    fn link(&self, node: NodeId) -> Option<u64> {
+        self.0.get(&node)?.link()
     }
 
     fn outlet(&self, node: NodeId) -> Option<Arc<dyn Outlet>> {

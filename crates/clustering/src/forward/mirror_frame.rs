@@ -69,7 +69,10 @@ fn put_counts(out: &mut Vec<u8>, returns: &[(u64, u32)], discards: &[(u64, Death
 /// Writes what a mirror is told.
 pub(super) fn put_to_mirror(out: &mut Vec<u8>, queue: QueueId, message: &ToMirror) {
     match message {
-        ToMirror::Open { epoch } => head_of(out, OPEN, queue.0, *epoch),
+        ToMirror::Open { epoch, version } => {
+            head_of(out, OPEN, queue.0, *epoch);
+            put_u64(out, *version);
+        }
         ToMirror::Reset { epoch, number, reset } => {
             head_of(out, RESET, queue.0, *epoch);
             for word in [*number, reset.cut, reset.next, reset.handed] {
@@ -164,7 +167,7 @@ pub(super) fn read_to_mirror(
     }
     let (queue, epoch) = (QueueId(words.u64()?), words.u64()?);
     let message = match kind {
-        OPEN => ToMirror::Open { epoch },
+        OPEN => ToMirror::Open { epoch, version: words.u64()? },
         RESET => {
             let (number, cut, next, handed) = (words.u64()?, words.u64()?, words.u64()?, words.u64()?);
             let history = read_history(words)?;

@@ -141,10 +141,10 @@ pub enum QueueCommand {
     SettleLate(Vec<Range>),
     /// What the home tells the copy that is here.
     ToMirror(Box<MirrorFrame>),
-    /// What another node's copy tells its home, which is here.
-    FromMirror(NodeId, Box<ToHome>),
-    /// A link to another node's copies is up, or is not any more.
-    PeerLink(NodeId, bool),
+    /// What another node's copy tells its home, which is here, over the link with a number.
+    FromMirror(NodeId, u64, Box<ToHome>),
+    /// The link with a number to another node's copies is up, or is not any more.
+    PeerLink(NodeId, u64, bool),
     /// A look at copies that something is waited for from.
     LookAtCopies,
 }

@@ -11,27 +11,29 @@ use crate::clock;
 use crate::drive::touch;
 use crate::node::Broker;
 use broker::catalog;
-use broker::queue::{FillError, Followed, LogCommand, QueueMachine};
-use broker::replica::{MirrorRole, Opened, Taken};
+use broker::queue::{FillError, Followed, LogCommand, QueueMachine, Reach, reach};
+use broker::replica::{Frame, Keeping, MirrorRole, Opened, Taken};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use types::NodeId;
 
 /// What a mirror keeps.
 pub(super) struct Following {
-    role: MirrorRole<LogCommand>,
+    role: MirrorRole<Vec<LogCommand>>,
     /// The link over which the home speaks.
     link: Option<Arc<dyn MirrorLink>>,
     /// Frames that are kept when the node's log is on disk up to a sequence: number, sequence.
     unsynced: VecDeque<(u64, u64)>,
     /// The last frame that was taken and is not acknowledged.
     taken: Option<u64>,
+    /// What may be acknowledged and was not yet.
+    written: Option<u64>,
 }
 
 impl Following {
     /// The mirror is none any more. What it holds is what the home did: a new home goes on with that.
     pub(super) fn end(mut self, machine: &mut QueueMachine) {
-        for command in self.role.take_held() {
+        for command in self.role.take_held().into_iter().flatten() {
             machine.follow_command(command);
         }
     }
@@ -58,11 +60,13 @@ impl Queue {
         }
         state.machine.follow(clock::now_ms());
         state.machine.set_logged(state.log.keeps_commands());
-        let role = MirrorRole::new(row.home, copies);
-        let following = Following { role, link: None, unsynced: VecDeque::new(), taken: None };
+        let (me, _) = broker.seat();
+        let mut role = MirrorRole::new(me);
+        role.set_copies(row.home, copies);
+        let following = Following { role, link: None, unsynced: VecDeque::new(), taken: None, written: None };
         state.part = Part::Follows(Box::new(following));
         if let Some(frame) = broker.take_early_open(self.id) {
-            self.take_frame(state, frame, broker);
+            self.take_frame(state, frame);
         }
     }
 
@@ -71,8 +75,8 @@ impl Queue {
         let (Part::Follows(following), Some(copies)) = (&mut state.part, &row.copies) else { return };
         let opened = following.role.set_copies(row.home, copies);
         if let Some(frame) = broker.take_early_open(self.id) {
-            self.take_frame(state, frame, broker);
-        } else if let Some(opened) = opened {
+            self.take_frame(state, frame);
+        } else if let Some((_, opened)) = opened {
             self.opened(state, opened);
         }
     }
@@ -97,12 +101,12 @@ impl Queue {
             }
             bytes_done += command.mailbox_bytes();
             match command {
-                QueueCommand::ToMirror(frame) if is_follower => self.take_frame(state, *frame, broker),
+                QueueCommand::ToMirror(frame) if is_follower => self.take_frame(state, *frame),
                 QueueCommand::ToMirror(frame) => self.misdirected(*frame, broker),
                 QueueCommand::Configure(config) => state.machine.configure(*config, clock::now_ms()),
                 QueueCommand::Committed(position) => {
                     Queue::log_went_on(state);
-                    self.acknowledge(state, position);
+                    self.kept(state, position);
                 }
                 QueueCommand::Paged(job, outcome) => self.paged(state, &job, outcome),
                 QueueCommand::Loaded(first, at, read) => self.loaded(state, first, at, read),
@@ -122,21 +126,21 @@ impl Queue {
 
     /// A home speaks to a copy that this node does not know of: an opening waits for the row.
     pub(super) fn misdirected(&self, frame: MirrorFrame, broker: &Broker) {
-        let ToMirror::Open { epoch } = frame.message else { return };
-        let known = self.row.load().copies.as_ref().map_or(0, |copies| copies.epoch);
-        if epoch > known {
+        let ToMirror::Open { epoch, version } = frame.message else { return };
+        let known = self.row.load().copies.as_ref().map_or((0, 0), |copies| (copies.epoch, copies.version));
+        if (epoch, version) > known {
             broker.keep_early_open(self.id, frame);
         } else {
-            frame.link.put(self.id, &ToHome::Refused { epoch: known });
+            frame.link.put(self.id, &ToHome::Refused { epoch: known.0 });
             touch(&frame.link.outlet());
         }
     }
 
-    fn take_frame(self: &Arc<Queue>, state: &mut QueueState, frame: MirrorFrame, broker: &Broker) {
+    fn take_frame(self: &Arc<Queue>, state: &mut QueueState, frame: MirrorFrame) {
         let Part::Follows(following) = &mut state.part else { return };
         let MirrorFrame { from, link, message } = frame;
-        if let ToMirror::Open { epoch } = message {
-            let opened = following.role.open(from, epoch);
+        if let ToMirror::Open { epoch, version } = message {
+            let opened = following.role.open(from, epoch, version);
             following.link = Some(link);
             return self.opened(state, opened);
         }
@@ -150,9 +154,8 @@ impl Queue {
     fn opened(self: &Arc<Queue>, state: &mut QueueState, opened: Opened) {
         let Part::Follows(following) = &mut state.part else { return };
         match opened {
-            Opened::State(epoch) => {
-                following.unsynced.clear();
-                following.taken = None;
+            Opened::State => {
+                let epoch = following.role.epoch();
                 let (history, next) = (state.machine.history().clone(), state.machine.state().next);
                 let live = state.machine.state().live.ranges().collect();
                 following.answer(self, &ToHome::State { epoch, history, next, live });
@@ -164,64 +167,31 @@ impl Queue {
 
     fn take(self: &Arc<Queue>, state: &mut QueueState, from: NodeId, message: ToMirror) {
         let QueueState { machine, part: Part::Follows(following), .. } = state else { return };
-        let (epoch, number) = match &message {
-            ToMirror::Reset { epoch, number, .. }
-            | ToMirror::Turn { epoch, number, .. }
-            | ToMirror::Fill { epoch, number, .. } => (*epoch, *number),
+        let (epoch, number, frame) = match &message {
+            ToMirror::Reset { epoch, number, .. } => (*epoch, *number, Frame::Reset),
+            ToMirror::Turn { epoch, number, .. } => (*epoch, *number, Frame::Turn),
+            ToMirror::Fill { epoch, number, .. } => (*epoch, *number, Frame::Fill),
             ToMirror::Commit { epoch, committed } => {
-                if following.role.is_of(from, *epoch) {
-                    apply_held(following, machine, *committed);
-                }
-                return;
+                return apply_held(following, machine, *epoch, *committed);
             }
             ToMirror::Open { .. } => return,
         };
-        match following.role.frame(from, epoch, number) {
+        let keeping = if keeps(&message) { Keeping::Disk } else { Keeping::Memory };
+        match following.role.frame(from, epoch, number, frame, keeping) {
             Taken::Take => {}
-            Taken::Ignore => return,
-            Taken::Refused(epoch) => return following.answer(self, &ToHome::Refused { epoch }),
-        }
-        let outcome = match message {
-            ToMirror::Reset { reset, .. } => {
-                machine.reset(reset);
-                Ok(())
+            Taken::Refuse(epoch) | Taken::Gap(epoch) => {
+                return following.answer(self, &ToHome::Refused { epoch });
             }
-            ToMirror::Turn { position, committed, records, .. } => {
-                let mut outcome = Ok(());
-                for (record, chunk) in records.iter() {
-                    match machine.followed(record, chunk.clone()) {
-                        Ok(Followed::Applied) => {}
-                        Ok(Followed::Held(command)) => following.role.hold(position, command),
-                        Err(error) => outcome = Err(error.to_string()),
-                    }
-                }
-                apply_held(following, machine, committed);
-                outcome
-            }
-            ToMirror::Fill { fill, .. } => match machine.fill(fill) {
-                Ok(()) => Ok(()),
-                Err(FillError::Overlap) => {
-                    machine.empty();
-                    Err("a message's place is taken".to_owned())
-                }
-                Err(FillError::Malformed(error)) => Err(error.to_string()),
-            },
-            ToMirror::Open { .. } | ToMirror::Commit { .. } => Ok(()),
-        };
-        match outcome {
-            Ok(()) => following.taken = Some(number),
-            Err(why) => self.begin_again(state, epoch, &why),
         }
-    }
-
-    /// The stream cannot go on: the mirror says anew what it has.
-    fn begin_again(self: &Arc<Queue>, state: &mut QueueState, epoch: u64, why: &str) {
-        let row = self.row.load();
-        tracing::warn!(queue = %row.name, vhost = %row.vhost, "the mirror here begins again: {why}");
-        if let Part::Follows(following) = &mut state.part {
-            following.role.begin_again();
+        if keeping == Keeping::Disk {
+            following.taken = Some(number);
         }
-        self.opened(state, Opened::State(epoch));
+        if let Err(why) = apply(following, machine, message) {
+            let row = self.row.load();
+            tracing::warn!(queue = %row.name, vhost = %row.vhost, "the mirror here begins again: {why}");
+            // The home ends the stream, and asks anew what is here.
+            following.answer(self, &ToHome::Refused { epoch });
+        }
     }
 
     /// Writes what a turn has taken; what was taken is acknowledged when it is on disk.
@@ -229,33 +199,37 @@ impl Queue {
         let commit = log_mirror(state);
         let QueueState { log, part: Part::Follows(following), .. } = state else { return };
         let taken = following.taken.take();
-        match commit {
-            Commit::At { last, .. } => {
-                if let Some(number) = taken {
-                    following.unsynced.push_back((number, last));
-                }
+        match (commit, taken) {
+            (Commit::At { last, .. }, taken) => {
+                following.unsynced.extend(taken.map(|number| (number, last)));
                 log.wake(self);
             }
-            Commit::Now => {
-                let Some(number) = taken else { return };
-                match following.unsynced.back_mut() {
-                    // It counts when what came before it does.
-                    Some(last) => last.0 = number,
-                    None => acknowledge(self, following, number),
-                }
-            }
+            (Commit::Now, Some(number)) => match following.unsynced.back_mut() {
+                // It counts when what came before it does.
+                Some(last) => last.0 = number,
+                None => drop(following.role.durable(following.role.epoch(), number)),
+            },
+            (Commit::Now, None) => {}
         }
+        self.acknowledge(following);
     }
 
     /// The node's log is on disk up to a sequence.
-    fn acknowledge(self: &Arc<Queue>, state: &mut QueueState, up_to: u64) {
+    fn kept(self: &Arc<Queue>, state: &mut QueueState, up_to: u64) {
         let Part::Follows(following) = &mut state.part else { return };
-        let mut kept = None;
-        while following.unsynced.front().is_some_and(|(_, sequence)| *sequence <= up_to) {
-            kept = following.unsynced.pop_front().map(|(number, _)| number);
+        let epoch = following.role.epoch();
+        while following.unsynced.front().is_some_and(|(_, sequence)| *sequence <= up_to)
+            && let Some((number, _)) = following.unsynced.pop_front()
+        {
+            following.written = following.written.max(following.role.durable(epoch, number));
         }
-        if let Some(number) = kept {
-            acknowledge(self, following, number);
+    }
+
+    /// Tells the home what is kept.
+    fn acknowledge(&self, following: &mut Following) {
+        let number = following.written.take().max(following.role.ack());
+        if let Some(number) = number {
+            following.answer(self, &ToHome::Ack { epoch: following.role.epoch(), number });
         }
     }
 }
@@ -274,14 +248,49 @@ fn log_mirror(state: &mut QueueState) -> Commit {
     commit
 }
 
-fn acknowledge(queue: &Queue, following: &mut Following, number: u64) {
-    if let Some(epoch) = following.role.durable(number) {
-        following.answer(queue, &ToHome::Ack { epoch, number });
+/// Whether a frame has something for the disk.
+fn keeps(message: &ToMirror) -> bool {
+    match message {
+        ToMirror::Reset { .. } | ToMirror::Fill { .. } => true,
+        ToMirror::Turn { records, .. } => records.iter().any(|(record, _)| reach(record) == Reach::AtOnce),
+        ToMirror::Open { .. } | ToMirror::Commit { .. } => false,
     }
 }
 
-fn apply_held(following: &mut Following, machine: &mut QueueMachine, committed: u64) {
-    for command in following.role.committed(committed) {
+/// Does what a frame says.
+fn apply(following: &mut Following, machine: &mut QueueMachine, message: ToMirror) -> Result<(), String> {
+    match message {
+        ToMirror::Reset { reset, .. } => {
+            machine.reset(reset);
+            Ok(())
+        }
+        ToMirror::Turn { epoch, position, committed, records, .. } => {
+            let mut held = Vec::new();
+            for (record, chunk) in records.iter() {
+                match machine.followed(record, chunk.clone()).map_err(|error| error.to_string())? {
+                    Followed::Applied => {}
+                    Followed::Held(command) => held.push(command),
+                }
+            }
+            if !held.is_empty() {
+                following.role.hold(position, held);
+            }
+            apply_held(following, machine, epoch, committed);
+            Ok(())
+        }
+        ToMirror::Fill { fill, .. } => machine.fill(fill).map_err(|error| match error {
+            FillError::Malformed(error) => error.to_string(),
+            FillError::Overlap => {
+                machine.empty();
+                "a message's place is taken".to_owned()
+            }
+        }),
+        ToMirror::Open { .. } | ToMirror::Commit { .. } => Ok(()),
+    }
+}
+
+fn apply_held(following: &mut Following, machine: &mut QueueMachine, epoch: u64, committed: u64) {
+    for command in following.role.committed(epoch, committed).into_iter().flatten() {
         machine.follow_command(command);
     }
 }

@@ -14,7 +14,7 @@ use crate::node::Broker;
 use crate::storage::Waiter;
 use broker::catalog;
 use broker::queue::{BlockAt, Encoded, IndexSet, Missing, NextFill, QueueMachine, Reach, reach};
-use broker::replica::{HomeEffect, HomeRole, Sent};
+use broker::replica::{History, HomeEffect, HomeRole, Sent, Waiting};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -57,7 +57,8 @@ pub(super) struct Leading {
     pub(super) held: Vec<QueueCommand>,
     /// What was asked of the queue behind messages that are not committed: what is below an index has to be.
     looks: VecDeque<(u64, QueueCommand)>,
-    effects: Vec<HomeEffect>,
+    /// What mirrors have told that they have, until they are levelled.
+    stated: BTreeMap<NodeId, (History, u64, IndexSet)>,
 }
 
 impl Leading {
@@ -114,7 +115,7 @@ impl Leading {
     }
 
     /// Why nothing is committed, if something waits.
-    pub(super) fn waits_for(&self) -> Vec<NodeId> {
+    pub(super) fn waits_for(&self) -> Vec<Waiting> {
         self.role.waits_for()
     }
 }
@@ -155,7 +156,7 @@ impl Queue {
         state.machine.set_gated(true);
         state.machine.begin_epoch(copies.epoch);
         let mut leading = Leading {
-            role: HomeRole::new(me, copies, now_ms),
+            role: HomeRole::new(me, copies),
             epoch: copies.epoch,
             turns: VecDeque::new(),
             levelling: BTreeMap::new(),
@@ -164,11 +165,13 @@ impl Queue {
             last_position: 0,
             held: Vec::new(),
             looks: VecDeque::new(),
-            effects: Vec::new(),
+            stated: BTreeMap::new(),
         };
         let mirrors = broker.mirrors();
-        for node in copies.mirrors.iter().filter(|node| mirrors.is_linked(**node)) {
-            leading.role.link_up(*node, now_ms, &mut leading.effects);
+        for node in &copies.mirrors {
+            if let Some(link) = mirrors.link(*node) {
+                leading.role.link_up(*node, link);
+            }
         }
         state.part = Part::Leads(Box::new(leading));
         self.watches_copies.store(true, Ordering::Relaxed);
@@ -180,9 +183,11 @@ impl Queue {
         let (Part::Leads(leading), Some(copies)) = (&mut state.part, &row.copies) else { return };
         let mirrors = broker.mirrors();
         let known: Vec<NodeId> = leading.role.mirrors().map(|(node, ..)| node).collect();
-        leading.role.set_copies(copies, clock::now_ms(), &mut leading.effects);
-        for node in copies.mirrors.iter().filter(|node| !known.contains(node) && mirrors.is_linked(**node)) {
-            leading.role.link_up(*node, clock::now_ms(), &mut leading.effects);
+        leading.role.set_copies(copies);
+        for node in copies.mirrors.iter().filter(|node| !known.contains(node)) {
+            if let Some(link) = mirrors.link(*node) {
+                leading.role.link_up(*node, link);
+            }
         }
         self.obey(state, broker);
     }
@@ -193,19 +198,25 @@ impl Queue {
             let is_durable = |turn: &&PendingTurn| turn.sequence.is_none_or(|sequence| sequence <= up_to);
             let durable = leading.turns.iter().take_while(is_durable).last().map(|turn| turn.position);
             if let Some(position) = durable {
-                leading.role.own_durable(position, clock::now_ms(), &mut leading.effects);
+                leading.role.own_durable(position);
             }
             self.obey(state, broker);
         }
     }
 
     /// A link to another node is up, or is not any more.
-    pub(super) fn peer_linked(self: &Arc<Queue>, state: &mut QueueState, node: NodeId, is_up: bool, broker: &Broker) {
+    pub(super) fn peer_linked(
+        self: &Arc<Queue>,
+        state: &mut QueueState,
+        (node, link): (NodeId, u64),
+        is_up: bool,
+        broker: &Broker,
+    ) {
         let Part::Leads(leading) = &mut state.part else { return };
         if is_up {
-            leading.role.link_up(node, clock::now_ms(), &mut leading.effects);
+            leading.role.link_up(node, link);
         } else {
-            leading.role.link_down(node, clock::now_ms(), &mut leading.effects);
+            leading.role.link_down(node, link);
             leading.levelling.remove(&node);
         }
         self.obey(state, broker);
@@ -214,53 +225,66 @@ impl Queue {
     /// Time passes while something is waited for.
     pub(super) fn look_at_copies(self: &Arc<Queue>, state: &mut QueueState, broker: &Broker) {
         let Part::Leads(leading) = &mut state.part else { return };
-        leading.role.tick(clock::now_ms(), &mut leading.effects);
+        leading.role.tick(clock::now_ms());
         self.obey(state, broker);
     }
 
     /// A mirror says something.
-    pub(super) fn heard(self: &Arc<Queue>, state: &mut QueueState, node: NodeId, message: ToHome, broker: &Broker) {
+    pub(super) fn heard(
+        self: &Arc<Queue>,
+        state: &mut QueueState,
+        (node, link): (NodeId, u64),
+        message: ToHome,
+        broker: &Broker,
+    ) {
         let Part::Leads(leading) = &mut state.part else { return };
-        let effects = &mut leading.effects;
         match message {
             ToHome::State { epoch, history, next, live } if epoch == leading.epoch => {
                 let mut has = IndexSet::default();
                 live.into_iter().for_each(|range| has.insert(range));
-                let (reset, missing) = state.machine.reset_for(&history, next, &has);
-                if !leading.role.stated(node, clock::now_ms(), effects) {
-                    return;
-                }
-                let number = leading.role.sent(node, Sent::Reset);
-                let message = ToMirror::Reset { epoch, number, reset };
-                put(self, broker, node, &message);
-                leading.levelling.insert(node, Levelling { missing, under_way: VecDeque::new() });
+                leading.stated.insert(node, (history, next, has));
+                leading.role.stated(node, link);
             }
             ToHome::Ack { epoch, number } if epoch == leading.epoch => {
                 if let Some(levelling) = leading.levelling.get_mut(&node) {
                     levelling.under_way.retain(|fill| *fill > number);
                 }
-                leading.role.acked(node, number, clock::now_ms(), effects);
+                leading.role.acked(node, link, number, clock::now_ms());
             }
-            // Of an earlier epoch; or a later one, whose row is on its way.
-            ToHome::State { .. } | ToHome::Ack { .. } | ToHome::Refused { .. } => {}
+            ToHome::Refused { epoch } => leading.role.refused(node, link, epoch),
+            // Of an earlier epoch.
+            ToHome::State { .. } | ToHome::Ack { .. } => {}
         }
         self.obey(state, broker);
+    }
+
+    /// A mirror has told what it has: what is over goes, and what it misses is sent from now on.
+    fn begin_to_level(&self, leading: &mut Leading, machine: &QueueMachine, node: NodeId, broker: &Broker) {
+        let Some((history, next, has)) = leading.stated.remove(&node) else { return };
+        let (reset, missing) = machine.reset_for(&history, next, &has);
+        let Some(number) = leading.role.sent(node, Sent::Reset) else { return };
+        put(self, broker, node, &ToMirror::Reset { epoch: leading.epoch, number, reset });
+        leading.levelling.insert(node, Levelling { missing, under_way: VecDeque::new() });
     }
 
     /// Carries out what the role has decided.
     fn obey(self: &Arc<Queue>, state: &mut QueueState, broker: &Broker) {
         loop {
             let Part::Leads(leading) = &mut state.part else { return };
-            let effects = std::mem::take(&mut leading.effects);
+            let effects = leading.role.take_effects();
             if effects.is_empty() {
                 return;
             }
             for effect in effects {
                 match effect {
                     HomeEffect::Open(node) => {
-                        put(self, broker, node, &ToMirror::Open { epoch: leading.epoch });
+                        let version = leading.role.version();
+                        put(self, broker, node, &ToMirror::Open { epoch: leading.epoch, version });
                     }
                     HomeEffect::CloseStream(node) => drop(leading.levelling.remove(&node)),
+                    HomeEffect::Level(node) => self.begin_to_level(leading, &state.machine, node, broker),
+                    // The row that says so is on its way.
+                    HomeEffect::StepDown(_) => {}
                     HomeEffect::Committed(position) => {
                         self.commit(leading, &mut state.machine, state.log.as_mut(), position, broker);
                     }
@@ -305,7 +329,7 @@ impl Queue {
             self.look_now(leading, machine);
         }
         let message = ToMirror::Commit { epoch: leading.epoch, committed: position };
-        for node in leading.role.streams() {
+        for node in leading.role.streams().collect::<Vec<_>>() {
             put(self, broker, node, &message);
         }
     }
@@ -355,7 +379,7 @@ impl Queue {
             leading.turns.push_back(PendingTurn { position, sequence, next, bytes, late, waiters });
             let durable = leading.turns.iter().take_while(|turn| turn.sequence.is_none()).last();
             if let Some(position) = durable.map(|turn| turn.position) {
-                leading.role.own_durable(position, clock::now_ms(), &mut leading.effects);
+                leading.role.own_durable(position);
             }
         } else if let Some(last) = leading.turns.back_mut() {
             last.waiters.extend(waiters);
@@ -383,7 +407,7 @@ impl Queue {
             {
                 match state.machine.next_fill(&mut levelling.missing, MIRROR_FILL_MAX_BYTES) {
                     NextFill::Fill(fill) => {
-                        let number = leading.role.sent(*node, Sent::Fill);
+                        let Some(number) = leading.role.sent(*node, Sent::Fill) else { break };
                         let message = ToMirror::Fill { epoch: leading.epoch, number, fill };
                         put(self, broker, *node, &message);
                         levelling.under_way.push_back(number);
@@ -401,7 +425,7 @@ impl Queue {
         }
         for node in done {
             leading.levelling.remove(&node);
-            leading.role.filled(node, clock::now_ms(), &mut leading.effects);
+            leading.role.filled(node);
         }
         if let Some(storage) = broker.storage().filter(|_| !wanted.is_empty()) {
             self.read(state, broker, storage, wanted);
@@ -434,12 +458,12 @@ impl Leading {
     /// Sends a turn to all mirrors that are in the stream. Who does not take it in time is not sent more.
     fn send_turn(&mut self, queue: &Arc<Queue>, position: u64, records: &Arc<[Encoded]>, broker: &Broker) {
         let (epoch, committed) = (self.epoch, self.role.committed());
-        for node in self.role.streams() {
+        for node in self.role.streams().collect::<Vec<_>>() {
             if broker.mirrors().buffered_bytes(node) > 8 * MIRROR_LINK_MAX_BYTES && !self.role.is_awaited(node) {
-                self.role.close(node, clock::now_ms(), &mut self.effects);
+                self.role.end_stream(node);
                 continue;
             }
-            let number = self.role.sent(node, Sent::Turn(position));
+            let Some(number) = self.role.sent(node, Sent::Turn(position)) else { continue };
             let message = ToMirror::Turn { epoch, number, position, committed, records: records.clone() };
             put(queue, broker, node, &message);
         }
@@ -455,7 +479,7 @@ impl Leading {
 }
 
 /// Sends to a mirror; when there is no link, the link's end is on its way to be told.
-fn put(queue: &Arc<Queue>, broker: &Broker, node: NodeId, message: &ToMirror) {
+fn put(queue: &Queue, broker: &Broker, node: NodeId, message: &ToMirror) {
     let mirrors: Arc<dyn Mirrors> = broker.mirrors();
     if mirrors.put(node, queue.id, message)
         && let Some(outlet) = mirrors.outlet(node)

@@ -16,6 +16,8 @@ pub enum ToMirror {
     Open {
         /// The home's epoch.
         epoch: u64,
+        /// The version of the row that it knows.
+        version: u64,
     },
     /// What the mirror has is made to agree with what the home has; turns follow.
     Reset {
@@ -128,8 +130,8 @@ pub trait Mirrors: Send + Sync {
     /// Bytes on their way to a node that have not left.
     fn buffered_bytes(&self, node: NodeId) -> usize;
 
-    /// Whether there is a link to a node.
-    fn is_linked(&self, node: NodeId) -> bool;
+    /// The number of the link to a node, if there is one: each has its own.
+    fn link(&self, node: NodeId) -> Option<u64>;
 
     /// What flushes the link to a node at the end of a piece of work.
     fn outlet(&self, node: NodeId) -> Option<Arc<dyn Outlet>>;

@@ -208,8 +208,10 @@ impl Queue {
             QueueCommand::SettleLate(ranges) => {
                 state.machine.settle_late(&ranges);
             }
-            QueueCommand::FromMirror(node, message) => self.heard(state, node, *message, broker),
-            QueueCommand::PeerLink(node, is_up) => self.peer_linked(state, node, is_up, broker),
+            QueueCommand::FromMirror(node, link, message) => {
+                self.heard(state, (node, link), *message, broker);
+            }
+            QueueCommand::PeerLink(node, link, is_up) => self.peer_linked(state, (node, link), is_up, broker),
             QueueCommand::LookAtCopies => self.look_at_copies(state, broker),
             QueueCommand::ToMirror(frame) => self.misdirected(*frame, broker),
             // The turn itself looks at memory, and at the row before anything else.
