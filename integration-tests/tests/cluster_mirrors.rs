@@ -16,7 +16,8 @@ fn addresses(cluster: &Cluster, nodes: &[usize]) -> Vec<SocketAddr> {
 
 /// Waits until so many mirrors of a queue are in sync; gives the number of its home, from 0.
 async fn in_sync(cluster: &Cluster, ask: usize, queue: &str, mirrors: usize) -> usize {
-    wait_for(WAIT, "mirrors in sync", async || cluster.node(ask).copies(queue).await.1.len() >= mirrors).await;
+    wait_for(WAIT, "mirrors in sync", async || cluster.node(ask).copies(queue).await.1.len() >= mirrors)
+        .await;
     let (home, _) = cluster.node(ask).copies(queue).await;
     (0..3).find(|at| cluster.name(*at) == home).expect("the home is a node")
 }

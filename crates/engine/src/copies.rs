@@ -147,7 +147,7 @@ impl Broker {
 }
 
 /// A node that is alone has no other nodes.
-struct NoMirrors;
+pub(crate) struct NoMirrors;
 
 impl Mirrors for NoMirrors {
     fn put(&self, _node: NodeId, _queue: QueueId, _message: &crate::queue::ToMirror) -> bool {

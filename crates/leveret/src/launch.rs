@@ -135,6 +135,8 @@ impl Running {
             .map_err(|error| format!("serving threads cannot be started: {error}"))?;
         tokio::spawn(broker.clone().run_timer());
         tokio::spawn(broker.clone().run_deletions());
+        tokio::spawn(broker.clone().run_copy_steps());
+        tokio::spawn(broker.clone().run_copy_watch());
         tokio::spawn(broker.clone().run_memory_watch());
         tokio::spawn(broker.clone().run_disk_watch());
         tokio::spawn(broker.clone().run_housekeeping());

@@ -47,7 +47,11 @@ pub const FORWARD_PUBLISH_MAX_BYTES: usize = 4 * 1024 * 1024;
 pub const FORWARD_DELIVERY_MAX_BYTES: usize = 512 * 1024;
 /// What this software understands of the catalog's commands and of what passes between nodes: goes up with each
 /// addition, which is used once all nodes of a cluster have it.
-pub const CLUSTER_FEATURE_LEVEL: u64 = 1;
+pub const CLUSTER_FEATURE_LEVEL: u64 = 2;
+/// From this level on queues have mirrors.
+pub const MIRRORS_FEATURE_LEVEL: u64 = 2;
+/// Copies of a quorum queue that does not say how many.
+pub const QUORUM_GROUP_DEFAULT: usize = 3;
 /// A node looks so often for its cluster and after the other nodes.
 pub const CLUSTER_LOOK_MS: u64 = 100;
 /// How long a node waits for an answer when it joins.

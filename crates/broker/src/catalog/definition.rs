@@ -41,6 +41,7 @@ const KEYS: &[(&str, Form, &str)] = &[
     ("max-length", Form::Integer(0), "maximum length"),
     ("max-length-bytes", Form::Integer(0), "maximum length in bytes"),
     ("message-ttl", Form::Integer(0), "message TTL"),
+    ("min-in-sync", Form::Integer(1), "minimum of copies in sync"),
     ("overflow", Form::OneOf(&["drop-head", "reject-publish", "reject-publish-dlx"]), "overflow value"),
     (
         "queue-leader-locator",
@@ -65,6 +66,7 @@ const KEYS: &[(&str, Form, &str)] = &[
 
 /// Keys that an operator policy may set.
 const OPERATOR_KEYS: &[&str] = &[
+    "min-in-sync",
     "expires",
     "message-ttl",
     "max-length",

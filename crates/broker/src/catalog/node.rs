@@ -5,6 +5,7 @@
 
 use super::Catalog;
 use super::command::Event;
+use super::copies::Lost;
 use super::topology::Change;
 use super::vhost::Vhost;
 use std::sync::Arc;
@@ -77,17 +78,28 @@ impl Catalog {
             }
             self.lose_passing_rows(namesake.id, change);
             self.set_node(node.clone(), change);
+            self.lose_copies_for_good(namesake.id, change);
             self.move_homes(namesake.id, node.id, change);
             self.nodes.remove(&namesake.id);
+            self.take_homes(node.id, change);
             change.events.push(Event::NodeForgotten(namesake));
             return Ok(true);
         }
-        match self.nodes.get(&node.id) {
+        let restarted = match self.nodes.get(&node.id) {
             Some(known) if **known == node => return Ok(false),
-            Some(known) if known.boot != node.boot => self.lose_passing_rows(node.id, change),
-            _ => {}
+            Some(known) => known.boot != node.boot,
+            None => false,
+        };
+        let id = node.id;
+        if restarted {
+            self.lose_passing_rows(id, change);
         }
         self.set_node(node, change);
+        if restarted {
+            self.lose_memory(id, change);
+            self.renew_epochs(id, change);
+        }
+        self.take_homes(id, change);
         Ok(true)
     }
 
@@ -99,6 +111,8 @@ impl Catalog {
         let lost = Node { up: false, ..(**node).clone() };
         self.lose_passing_rows(id, change);
         self.set_node(lost, change);
+        // What is lost is known when it starts again.
+        self.lose_copies(id, Lost::Reach, change);
         true
     }
 
@@ -108,6 +122,7 @@ impl Catalog {
         if self.nodes.len() == 1 {
             return Err(AmqpError::precondition_failed("the last node of a cluster cannot be forgotten"));
         }
+        self.lose_copies(id, Lost::Disk, change);
         for (vhost, names) in self.queues_at(id, |_| true) {
             for name in names {
                 self.delete_queue(&vhost, &name, None, change)?;
@@ -127,6 +142,7 @@ impl Catalog {
     pub fn alone(mut self, me: NodeId) -> (Catalog, Vec<Arc<super::Queue>>) {
         let mut events = Vec::new();
         let mut change = Change { version: self.version + 1, events: &mut events };
+        self.keep_own_copies(me, &mut change);
         let others: Vec<NodeId> = self.nodes.keys().copied().filter(|id| *id != me).collect();
         for other in others {
             self.lose_passing_rows(other, &mut change);
@@ -150,6 +166,21 @@ impl Catalog {
         (self, lost)
     }
 
+    /// What was in a node's memory alone is gone, and queues with it that nobody else has.
+    fn lose_memory(&mut self, id: NodeId, change: &mut Change<'_>) {
+        for row in self.lose_copies(id, Lost::Memory, change) {
+            // It was just there.
+            let _ = self.delete_queue(&row.vhost, &row.name, None, change);
+        }
+    }
+
+    /// A node's disk is gone: others lead what it led. What nobody else has begins empty, where its row goes.
+    fn lose_copies_for_good(&mut self, id: NodeId, change: &mut Change<'_>) {
+        for row in self.lose_copies(id, Lost::Disk, change) {
+            self.forget_copies(&row, change);
+        }
+    }
+
     fn set_node(&mut self, node: Node, change: &mut Change<'_>) {
         let node = Arc::new(node);
         self.nodes.insert(node.id, node.clone());
@@ -171,7 +202,9 @@ impl Catalog {
 
     /// Queues that lived in the memory of a node are gone, and with them what would go with them.
     fn lose_passing_rows(&mut self, home: NodeId, change: &mut Change<'_>) {
-        for (vhost, names) in self.queues_at(home, |queue| !queue.survives_restart()) {
+        for (vhost, names) in
+            self.queues_at(home, |queue| !queue.survives_restart() && queue.copies.is_none())
+        {
             for name in names {
                 // It was just there.
                 let _ = self.delete_queue(&vhost, &name, None, change);

@@ -128,9 +128,7 @@ impl QueueMachine {
         chunk: Option<Arc<Chunk>>,
     ) -> Result<Range, FillError> {
         let decoded = record::decode(bytes).map_err(FillError::Malformed)?;
-        let (Record::Enqueue { first, count, at_ms, handed, runs }, Some(chunk)) =
-            (decoded, chunk)
-        else {
+        let (Record::Enqueue { first, count, at_ms, handed, runs }, Some(chunk)) = (decoded, chunk) else {
             return misplaced("messages without their bytes");
         };
         let outside = |run: &super::place::Run| {
@@ -138,7 +136,8 @@ impl QueueMachine {
             end(run.ordinal) > chunk.len().into() || end(run.offset) > count.into()
         };
         let (Some(low), Some(high)) = (runs.first(), runs.last()) else { return misplaced("no messages") };
-        if runs.iter().any(outside) || runs.windows(2).any(|two| two[0].offset + two[0].count > two[1].offset) {
+        if runs.iter().any(outside) || runs.windows(2).any(|two| two[0].offset + two[0].count > two[1].offset)
+        {
             return misplaced("messages outside their chunk");
         }
         let range = (first + u64::from(low.offset), first + u64::from(high.offset + high.count));

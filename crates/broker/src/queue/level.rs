@@ -124,7 +124,9 @@ impl QueueMachine {
                 }
                 break;
             }
-            let Some((range, record, size)) = self.fill_from(index, missing, most_bytes - bytes) else { break };
+            let Some((range, record, size)) = self.fill_from(index, missing, most_bytes - bytes) else {
+                break;
+            };
             bytes += size;
             missing.indexes.remove(range);
             fill.records.push(record);

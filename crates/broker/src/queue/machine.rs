@@ -4,8 +4,8 @@
 //! dead-letter exchange; counts and byte sums agree with the sets.
 
 use super::config::{Overflow, QueueConfig};
-use super::gate::Pending;
 use super::consumers::{Consumer, ConsumerError, Consumers};
+use super::gate::Pending;
 use super::index_set::{IndexSet, Range};
 use super::log_state::{LogCommand, LogState};
 use super::picks::Picks;
@@ -151,7 +151,9 @@ impl QueueMachine {
         {
             return picks.len();
         }
-        let by_count = config.max_length.map_or(u64::MAX, |max| max.saturating_sub(self.ready.count() + self.pending.count));
+        let by_count = config
+            .max_length
+            .map_or(u64::MAX, |max| max.saturating_sub(self.ready.count() + self.pending.count));
         let count = by_count.min(picks.len().into()) as u32;
         let Some(bytes_max) = config.max_length_bytes else { return count };
         let mut bytes = self.ready_bytes + self.pending.bytes;

@@ -200,7 +200,8 @@ impl Tail {
 
     /// Whether nothing that lives is within a range.
     pub(super) fn has_room_for(&self, (start, end): Range) -> bool {
-        let within = self.segments.iter().skip(self.position(start)).take_while(|segment| segment.first < end);
+        let within =
+            self.segments.iter().skip(self.position(start)).take_while(|segment| segment.first < end);
         within.into_iter().all(|segment| segment.live == 0)
     }
 

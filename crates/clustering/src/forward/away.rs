@@ -16,8 +16,8 @@ use engine::{Broker, Queue, QueueCommand};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::sync::oneshot;
 use std::time::Instant;
+use tokio::sync::oneshot;
 use types::{ConsumerId, NodeId, QueueId};
 
 /// A queue whose home is another node.

@@ -172,7 +172,8 @@ impl Guest {
         let consumer_id = consumer.id;
         self.outlet.add(consumer_id, queue.clone(), room);
         let (reply, outcome) = oneshot::channel();
-        let add = AddConsumer { consumer, tag, arguments, outlet: self.as_outlet(), channel, reply: Some(reply) };
+        let add =
+            AddConsumer { consumer, tag, arguments, outlet: self.as_outlet(), channel, reply: Some(reply) };
         self.broker.post(&queue, QueueCommand::AddConsumer(Box::new(add)));
         let outlet = self.outlet.clone();
         self.when(request, outcome, move |outcome| match outcome {

@@ -143,7 +143,7 @@ fn broker(node: u64) -> (Arc<Broker>, Arc<ForwardHomes>) {
         memory_limit_bytes: u64::MAX,
         paging_limit_bytes: u64::MAX,
         disk_limit_bytes: 0,
-        seat: Some(Seat { node: NodeId(node), homes: homes.clone() }),
+        seat: Some(Seat { node: NodeId(node), boot: 1, homes: homes.clone() }),
     };
     (Broker::new(config, Catalog::new()), homes)
 }
@@ -211,7 +211,7 @@ impl Stage {
 
     fn connect(&mut self) {
         let (to_home, from_home) = (Arc::new(Pipe::default()), Arc::new(Pipe::default()));
-        let guest = Guest::new(self.home.clone(), from_home.clone());
+        let guest = Guest::new(self.home.clone(), NodeId(2), from_home.clone());
         let frames = self.homes.link_up(NodeId(1), to_home.clone(), &self.away);
         self.link = Some(Link { to_home, from_home, guest, frames });
     }

@@ -7,6 +7,7 @@ use super::judgement::{self, Leading};
 use super::member::Shared;
 use crate::gossip::{Liveness, NodeFacts};
 use crate::transport::ProbeError;
+use broker::catalog::{Command, copies};
 use engine::alarm::Alarms;
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use types::NodeId;
-use types::limits::{CLUSTER_FEATURE_LEVEL, CLUSTER_LOOK_MS, CLUSTER_REDISCOVER_MS};
+use types::limits::{CLUSTER_FEATURE_LEVEL, CLUSTER_LOOK_MS, CLUSTER_REDISCOVER_MS, COPY_STEPS_MAX};
 
 /// How often facts are gathered.
 const FACTS_EVERY: Duration = Duration::from_millis(500);
@@ -29,6 +30,8 @@ struct Memory {
     has_asked_all: bool,
     /// Addresses at which a node of another cluster was met.
     strangers: HashSet<SocketAddr>,
+    /// The catalog in which no queue's copies had a step to take.
+    walked: Option<u64>,
 }
 
 impl Shared {
@@ -41,6 +44,7 @@ impl Shared {
             searched_at: None,
             has_asked_all: false,
             strangers: HashSet::new(),
+            walked: None,
         };
         let mut changes = self.gossip.changes();
         while !self.is_ending() {
@@ -61,6 +65,7 @@ impl Shared {
             self.tend_own_row().await;
             self.tell_of_lost(&mut memory, now).await;
             self.remove_ghosts(&mut memory, now);
+            self.walk_copies(&mut memory).await;
             self.search(&mut memory, now).await;
         }
     }
@@ -141,6 +146,23 @@ impl Shared {
                 tracing::warn!(%error, node = %node.name, "the loss of a node cannot be agreed on");
             }
         }
+    }
+
+    /// The leader has queues' copies go towards what is wanted of them.
+    async fn walk_copies(&self, memory: &mut Memory) {
+        let catalog = self.broker.catalog().clone();
+        if self.leader() != Some(self.node) || memory.walked == Some(catalog.version) {
+            return;
+        }
+        let changes = copies::next_steps(&catalog, COPY_STEPS_MAX);
+        if changes.is_empty() {
+            memory.walked = Some(catalog.version);
+            return;
+        }
+        if let Err(error) = self.broker.change(Command::ChangeCopies { changes }).await {
+            tracing::debug!(%error, "steps of queues' copies cannot be agreed on now");
+        }
+        self.look.notify_one();
     }
 
     /// Who was replaced or forgotten must not vote any more.

@@ -5,6 +5,7 @@
 //! questions go without an answer.
 
 use super::{AddConsumer, ConsumerListing, Mirrors, Queue, QueueCommand, QueueListing};
+use crate::copies::NoMirrors;
 use crate::node::Broker;
 use crate::outlet::Outlet;
 use broker::catalog::{self, Catalog, Command};
@@ -30,13 +31,17 @@ pub trait Forwarder: Send + Sync {
     fn consumers(&self) -> Vec<ConsumerListing>;
 
     /// The node that it leads to.
-    fn leads_to(&self) -> NodeId;
+    fn leads_to(&self) -> NodeId {
+        NodeId::default()
+    }
 
     /// Gives up its clients, because the queue has another home.
-    fn take_clients(&self, queue: &Queue) -> Clients;
+    fn take_clients(&self, _queue: &Queue) -> Clients {
+        Clients::default()
+    }
 
     /// Whether the queue may get another home: then its clients wait for a while when this one is out of reach.
-    fn set_movable(&self, movable: bool);
+    fn set_movable(&self, _movable: bool) {}
 }
 
 /// Clients of a queue on their way to another home of it.
@@ -63,7 +68,9 @@ pub trait Homes: Send + Sync {
     fn is_current(&self) -> bool;
 
     /// The ways to other nodes' copies of queues that are at home here.
-    fn mirrors(&self) -> Arc<dyn Mirrors>;
+    fn mirrors(&self) -> Arc<dyn Mirrors> {
+        Arc::new(NoMirrors)
+    }
 
     /// The way to direct reply-to consumers of another node; None when it cannot be reached.
     fn reply_outlet(&self, node: NodeId) -> Option<Arc<dyn Outlet>>;

@@ -71,7 +71,12 @@ impl Queue {
     }
 
     /// The row is another one; the home may be another one.
-    pub(super) fn follow_home(self: &Arc<Queue>, state: &mut QueueState, row: &Arc<catalog::Queue>, broker: &Broker) {
+    pub(super) fn follow_home(
+        self: &Arc<Queue>,
+        state: &mut QueueState,
+        row: &Arc<catalog::Queue>,
+        broker: &Broker,
+    ) {
         let (Part::Follows(following), Some(copies)) = (&mut state.part, &row.copies) else { return };
         let opened = following.role.set_copies(row.home, copies);
         if let Some(frame) = broker.take_early_open(self.id) {

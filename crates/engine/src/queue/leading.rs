@@ -5,7 +5,7 @@
 
 use super::log::{Commit, QueueLog, Turn};
 use super::mirroring::{Mirrors, ToHome, ToMirror};
-use super::part::{CopyListing, Part};
+use super::part::{CopiesListing, CopyListing, Part};
 use super::turn::tell;
 use super::{Queue, QueueCommand, QueueState};
 use crate::clock;
@@ -19,7 +19,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use types::NodeId;
-use types::limits::{MIRROR_FILL_MAX_BYTES, MIRROR_FILLS_AHEAD, MIRROR_LINK_MAX_BYTES, MIRROR_PENDING_MAX_BYTES};
+use types::limits::{
+    MIRROR_FILL_MAX_BYTES, MIRROR_FILLS_AHEAD, MIRROR_LINK_MAX_BYTES, MIRROR_PENDING_MAX_BYTES,
+};
 
 /// A turn that is not committed yet.
 struct PendingTurn {
@@ -108,16 +110,16 @@ impl Leading {
     }
 
     /// Copies as operators see them.
-    pub(super) fn listing(&self) -> Vec<CopyListing> {
+    pub(super) fn listing(&self) -> CopiesListing {
         let missing = |node| self.levelling.get(&node).map_or(0, |levelling| levelling.missing.count());
         let listing = |(node, state, lag)| CopyListing { node, state, lag, missing: missing(node) };
-        self.role.mirrors().map(listing).collect()
+        let waiting = |waiting: Waiting| format!("{:?} of node {}", waiting.reason, waiting.node);
+        CopiesListing {
+            copies: self.role.mirrors().map(listing).collect(),
+            waits_for: self.role.waits_for().into_iter().map(waiting).collect(),
+        }
     }
 
-    /// Why nothing is committed, if something waits.
-    pub(super) fn waits_for(&self) -> Vec<Waiting> {
-        self.role.waits_for()
-    }
 }
 
 /// Appends records to the node's log; gives where the last one is.
@@ -179,7 +181,12 @@ impl Queue {
     }
 
     /// The same epoch, but other copies.
-    pub(super) fn follow_row(self: &Arc<Queue>, state: &mut QueueState, row: &Arc<catalog::Queue>, broker: &Broker) {
+    pub(super) fn follow_row(
+        self: &Arc<Queue>,
+        state: &mut QueueState,
+        row: &Arc<catalog::Queue>,
+        broker: &Broker,
+    ) {
         let (Part::Leads(leading), Some(copies)) = (&mut state.part, &row.copies) else { return };
         let mirrors = broker.mirrors();
         let known: Vec<NodeId> = leading.role.mirrors().map(|(node, ..)| node).collect();
@@ -439,7 +446,8 @@ impl Queue {
     fn look_now(&self, leading: &mut Leading, machine: &QueueMachine) {
         let done = leading.looks.iter().take_while(|(next, _)| machine.is_committed_below(*next)).count();
         if done > 0 {
-            let commands: Vec<QueueCommand> = leading.looks.drain(..done).map(|(_, command)| command).collect();
+            let commands: Vec<QueueCommand> =
+                leading.looks.drain(..done).map(|(_, command)| command).collect();
             self.mailbox.lock().commands.splice(0..0, commands);
         }
     }
@@ -447,7 +455,11 @@ impl Queue {
 
 impl Leading {
     /// Keeps what looks at the queue until everything that was published before is committed.
-    pub(super) fn look_later(&mut self, command: QueueCommand, machine: &QueueMachine) -> Option<QueueCommand> {
+    pub(super) fn look_later(
+        &mut self,
+        command: QueueCommand,
+        machine: &QueueMachine,
+    ) -> Option<QueueCommand> {
         if machine.pending_count() == 0 {
             return Some(command);
         }
@@ -459,7 +471,9 @@ impl Leading {
     fn send_turn(&mut self, queue: &Arc<Queue>, position: u64, records: &Arc<[Encoded]>, broker: &Broker) {
         let (epoch, committed) = (self.epoch, self.role.committed());
         for node in self.role.streams().collect::<Vec<_>>() {
-            if broker.mirrors().buffered_bytes(node) > 8 * MIRROR_LINK_MAX_BYTES && !self.role.is_awaited(node) {
+            if broker.mirrors().buffered_bytes(node) > 8 * MIRROR_LINK_MAX_BYTES
+                && !self.role.is_awaited(node)
+            {
                 self.role.end_stream(node);
                 continue;
             }

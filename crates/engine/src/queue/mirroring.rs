@@ -62,7 +62,8 @@ pub enum ToMirror {
 impl ToMirror {
     /// Memory that it takes while it waits, bytes.
     pub fn memory_bytes(&self) -> usize {
-        let of = |(record, chunk): &Encoded| record.len() + chunk.as_ref().map_or(0, |chunk| chunk.data_bytes());
+        let of =
+            |(record, chunk): &Encoded| record.len() + chunk.as_ref().map_or(0, |chunk| chunk.data_bytes());
         match self {
             ToMirror::Turn { records, .. } => 64 + records.iter().map(of).sum::<usize>(),
             ToMirror::Fill { fill, .. } => 64 + fill.records.iter().map(of).sum::<usize>(),

@@ -5,8 +5,8 @@
 
 mod away;
 mod command;
-mod leading;
 mod following;
+mod leading;
 mod log;
 mod mirroring;
 mod paging;
@@ -20,7 +20,7 @@ pub use command::{AddConsumer, DeleteConditions, Enqueue, QueueCommand, Ticket};
 pub use log::{Commit, NullLog, NullLogs, QueueLog, QueueLogs, Turn};
 pub use mirroring::{MirrorFrame, MirrorLink, Mirrors, ToHome, ToMirror};
 pub use paging::BlockRead;
-pub use part::CopyListing;
+pub use part::{CopiesListing, CopyListing};
 
 use crate::clock;
 use crate::outlet::Outlet;
@@ -246,10 +246,14 @@ impl Queue {
     }
 
     /// Its copies on other nodes, as its home sees them.
-    pub fn copies(&self) -> Vec<CopyListing> {
+    pub fn copies(&self) -> CopiesListing {
         match &self.state.lock().part {
             Part::Leads(leading) => leading.listing(),
-            _ => Vec::new(),
+            Part::Waits(_) => {
+                let waits_for = vec!["the catalog to give this start of the node an epoch".to_owned()];
+                CopiesListing { copies: Vec::new(), waits_for }
+            }
+            Part::Alone | Part::Follows(_) => CopiesListing::default(),
         }
     }
 

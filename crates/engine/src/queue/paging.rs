@@ -77,8 +77,9 @@ impl Queue {
         if log_is_behind && !std::mem::replace(&mut state.paging.waits_for_log, true) {
             state.log.wake(self);
         }
-        let backed_up =
-            log_is_behind || copies_are_behind || (broker.paging().is_far_over() && state.paging.writing_bytes > PAGE_LEAST_BYTES);
+        let backed_up = log_is_behind
+            || copies_are_behind
+            || (broker.paging().is_far_over() && state.paging.writing_bytes > PAGE_LEAST_BYTES);
         self.backed_up.store(backed_up, Ordering::Relaxed);
         let house = state.paging.checkpoint.is_some() || state.machine.has_blocks() || state.paging.refused;
         self.keeps_house.store(house, Ordering::Relaxed);

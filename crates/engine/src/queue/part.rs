@@ -68,6 +68,15 @@ pub struct CopyListing {
     pub missing: u64,
 }
 
+/// The copies of a queue, as its home sees them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CopiesListing {
+    /// Those on other nodes.
+    pub copies: Vec<CopyListing>,
+    /// Why nothing is committed, where something waits: what is waited for.
+    pub waits_for: Vec<String>,
+}
+
 impl Part {
     pub(super) fn is_leading(&self) -> bool {
         matches!(self, Part::Leads(_))
@@ -84,7 +93,11 @@ impl Part {
 
     /// Keeps what clients ask for until it can be done; gives back what is to be done now.
     #[inline]
-    pub(super) fn hold_back(&mut self, command: QueueCommand, machine: &QueueMachine) -> Option<QueueCommand> {
+    pub(super) fn hold_back(
+        &mut self,
+        command: QueueCommand,
+        machine: &QueueMachine,
+    ) -> Option<QueueCommand> {
         let held = match self {
             Part::Alone | Part::Follows(_) => return Some(command),
             Part::Leads(leading) if leading.is_established() => match is_look(&command) {
@@ -286,7 +299,8 @@ impl Queue {
                 continue;
             }
             let known = state.machine.consumers().find(|consumer| consumer.id == outlet.id);
-            let Some(consumer) = known.map(|known| Consumer { in_flight: 0, blocked: false, ..*known }) else {
+            let Some(consumer) = known.map(|known| Consumer { in_flight: 0, blocked: false, ..*known })
+            else {
                 continue;
             };
             consumers.push(AddConsumer {

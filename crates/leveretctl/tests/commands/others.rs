@@ -51,7 +51,7 @@ pub fn start() -> (Server, Others) {
     for command in commands {
         catalog.apply(command, &mut Vec::new()).unwrap();
     }
-    let seat = Seat { node: NodeId(1), homes: Arc::new(others.clone()) };
+    let seat = Seat { node: NodeId(1), boot: 1, homes: Arc::new(others.clone()) };
     let server = Server::start_in(catalog, Some(seat));
     server.broker.set_cluster(Arc::new(others.clone()));
     (server, others)

@@ -73,7 +73,7 @@ pub fn catalog(nodes: usize) -> Catalog {
 pub fn start(nodes: usize) -> (Server, Arc<Others>) {
     let others = Arc::new(Others::default());
     let homes = Arc::new(FakeHomes(Arc::downgrade(&others)));
-    let server = Server::start_in(catalog(nodes), Some(Seat { node: NodeId(1), homes }));
+    let server = Server::start_in(catalog(nodes), Some(Seat { node: NodeId(1), boot: 1, homes }));
     server
         .broker
         .set_cluster(Arc::new(View { others: others.clone(), broker: Arc::downgrade(&server.broker) }));

@@ -242,8 +242,3 @@ structures! {
     Binding { source, destination, routing_key, arguments }
     Node { id, name, addr, boot, up, feature_level }
 }
-
-impl Field for Vec<crate::catalog::copies::CopyChange> {
-    fn put(&self, _out: &mut Vec<u8>) { todo!() }
-    fn read(_reader: &mut Reader<'_>) -> Result<Self, DecodeError> { todo!() }
-}

@@ -75,7 +75,7 @@ async fn what_is_too_much_for_a_channel_goes_back_for_others() {
         arguments: FieldTable::new(),
         outlet: at_home.clone(),
         channel: String::new(),
-        reply,
+        reply: Some(reply),
     };
     stage.home.post(&stage.home.queue_named("/", "r").unwrap(), QueueCommand::AddConsumer(Box::new(add)));
     stage.settle().await;
