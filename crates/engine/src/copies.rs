@@ -115,7 +115,9 @@ impl Broker {
             None => {
                 self.keep_early_open(id, frame);
                 // It may have been declared meanwhile.
-                if let Some((queue, frame)) = self.queue(id).zip(self.take_early_open(id)) {
+                if let Some(queue) = self.queue(id)
+                    && let Some(frame) = self.take_early_open(id)
+                {
                     self.post(&queue, QueueCommand::ToMirror(Box::new(frame)));
                 }
             }

@@ -375,6 +375,8 @@ impl Broker {
                 _ => {}
             }
         }
+        // Queues whose rows have changed.
+        self.run_posted();
     }
 
     /// A queue has another home. What stays here only learns of it; anything else becomes another queue.

@@ -119,7 +119,6 @@ impl Leading {
             waits_for: self.role.waits_for().into_iter().map(waiting).collect(),
         }
     }
-
 }
 
 /// Appends records to the node's log; gives where the last one is.
@@ -370,12 +369,13 @@ impl Queue {
                 }
             }
         }
+        let has_news = !own.is_empty() || !sent.is_empty();
         let written = append(log.as_mut(), own, true);
         if let Some((first, _)) = written {
             machine.note_position(from, first);
             log.wake(self);
         }
-        if !sent.is_empty() || written.is_some() {
+        if has_news {
             let bytes = sent.iter().map(memory_of).sum();
             let position = leading.role.appended();
             let records: Arc<[Encoded]> = sent.into();

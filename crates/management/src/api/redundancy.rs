@@ -85,7 +85,9 @@ async fn quorum_critical(Anyone(caller): Anyone) -> Answer {
     let me = api.broker.node();
     // Those that could not commit any more without this node's copy.
     let own = |row: &&Arc<Queue>| {
-        let Some(copies) = row.copies.as_deref() else { return row.kind == QueueKind::Quorum && row.home == me };
+        let Some(copies) = row.copies.as_deref() else {
+            return row.kind == QueueKind::Quorum && row.home == me;
+        };
         let is_up = |node: &&NodeId| catalog.nodes.get(*node).is_some_and(|node| node.up);
         let others = copies.in_sync.iter().filter(|node| **node != me).filter(is_up).count();
         row.kind == QueueKind::Quorum && copies.in_sync.contains(&me) && others < copies.min_in_sync as usize
