@@ -212,7 +212,10 @@ impl Queue {
             (Commit::Now, Some(number)) => match following.unsynced.back_mut() {
                 // It counts when what came before it does.
                 Some(last) => last.0 = number,
-                None => drop(following.role.durable(following.role.epoch(), number)),
+                None => {
+                    let epoch = following.role.epoch();
+                    following.written = following.written.max(following.role.durable(epoch, number));
+                }
             },
             (Commit::Now, None) => {}
         }
