@@ -18,6 +18,8 @@ pub struct Taken {
     pub bytes: u64,
     /// Nothing more fits until the outlet posts an unblock to the queue.
     pub blocked: bool,
+    /// It is blocked because its channel may hold no more, not because its connection takes no more.
+    pub over_limit: bool,
 }
 
 /// One channel's end of deliveries and confirms. What an outlet is not asked for it need not have: it then
@@ -32,6 +34,12 @@ pub trait Outlet: Send + Sync {
         _deliveries: &Deliveries<'_>,
     ) -> Taken {
         Taken { blocked: true, ..Taken::default() }
+    }
+
+    /// Messages that a consumer may get before its channel holds as many as it may; None: any number. When
+    /// there is no room now, an unblock is posted to the queue as soon as there is some.
+    fn room(&self, _queue: &Arc<Queue>, _consumer: ConsumerId, _no_ack: bool) -> Option<u64> {
+        None
     }
 
     /// The answer to a basic.get; `remaining` messages are left in the queue.

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use clap::Args;
 
+use super::many_queues::flood;
 use super::{latency, numbered};
 use crate::broker_process::{BrokerCommand, BrokerOptions, BrokerProcess, Ending};
 use crate::client::{Connection, Queue, Target};
@@ -50,6 +51,9 @@ pub struct Options {
 /// Where clients are, the queue being on the first node.
 const PLACES: [(&str, usize, usize); 3] =
     [("all on one node", 0, 0), ("publish on another", 1, 0), ("publish and consume on others", 1, 2)];
+
+/// Queues of one node that each get every message.
+const FAN_OUT_QUEUES: usize = 10;
 
 struct Nodes {
     like: Target,
@@ -148,6 +152,7 @@ impl Nodes {
             }
             Connection::open(&self.target(0)?)?.delete(&queue)?;
         }
+        self.fan_out(pacing, &mut report)?;
         if self.options.definitions > 0 {
             self.definitions(&mut report)?;
         }
@@ -213,6 +218,28 @@ impl Nodes {
         for (figure, share) in [("latency_p50_us", 0.5), ("latency_p99_us", 0.99)] {
             report.add(name, figure, measured.latency_ns.quantile(share) as f64 / 1e3);
         }
+        Ok(())
+    }
+
+    /// A fanout exchange whose publisher is on the second node, its queues and their consumers on the first.
+    fn fan_out(&self, pacing: &Pacing, report: &mut Report) -> Result<()> {
+        interrupt::check()?;
+        eprintln!("bench: fan-out to {FAN_OUT_QUEUES} queues of one other node");
+        let (exchange, home) = (unique_name(), self.target(0)?);
+        let queues = numbered(&exchange, FAN_OUT_QUEUES, "");
+        let consumers = Consumer::share(&home, &queues, 2, 0, |connection, queue| {
+            connection.declare_exchange(&exchange, "fanout")?;
+            connection.bind(queue, &exchange, "")
+        })?;
+        let publishers = flood(&self.target(1)?, &exchange, &[String::new()], self.options.size, 1)?;
+        let load = Load { publishers, consumers, deliveries_per_publish: FAN_OUT_QUEUES as u64 };
+        let (cpu_before, began) = (self.cpu_ns()?, Instant::now());
+        let measured = measure(&self.target(1)?, pacing, load, false)?;
+        let (cpu_ns, span) = (self.cpu_ns()? - cpu_before, began.elapsed().as_secs_f64());
+        let rate = measured.window.received as f64 / measured.window.seconds;
+        let name = "fan-out to ten queues of another";
+        report.add(name, "deliveries_per_s", rate);
+        report.add(name, "cpu_us_per_delivery", cpu_ns as f64 / 1e3 / (rate * span).max(1.0));
         Ok(())
     }
 

@@ -311,10 +311,13 @@ impl QueueMachine {
         self.discard(over, DeathReason::DeliveryLimit, now_ms);
     }
 
-    /// Messages come back that no client has seen: they were on their way. They do not count as returned.
+    /// Messages come back that no client has seen: they were on their way. They count neither as returned nor as
+    /// delivered.
     pub fn put_back(&mut self, consumer: ConsumerId, ranges: &[Range]) {
         let live = self.answerable(ranges);
-        self.leave_unacked(consumer, &live);
+        let count = self.leave_unacked(consumer, &live);
+        self.totals.deliver = self.totals.deliver.saturating_sub(count);
+        self.totals.redeliver = self.totals.redeliver.saturating_sub(self.count_returned(&live));
         for range in live {
             self.make_ready(range);
             self.note_deadlines(range);

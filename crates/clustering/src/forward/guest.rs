@@ -7,6 +7,7 @@ use super::Way;
 use super::answer::Answer;
 use super::frame::{self, Question, Registration, ToHome};
 use super::guest_outlet::{GetOutlet, GuestOutlet, command_of};
+use super::kept::KeptChunks;
 use broker::message::Chunk;
 use broker::queue::Picks;
 use engine::outlet::Outlet;
@@ -26,6 +27,8 @@ pub struct Guest {
     outlet: Arc<GuestOutlet>,
     /// Room for publishes taken in this batch, by queue.
     taken: HashMap<QueueId, (Arc<Queue>, u64)>,
+    /// What came for one queue and may be named for others.
+    kept: KeptChunks,
     /// Room that slow queues will give, by queue; a task waits for each.
     owed: Arc<Mutex<HashMap<QueueId, u64>>>,
 }
@@ -35,7 +38,7 @@ impl Guest {
     /// tokio, since some answers have to be waited for.
     pub fn new(broker: Arc<Broker>, way: Arc<dyn Way>) -> Guest {
         let outlet = Arc::new(GuestOutlet::new(way));
-        Guest { broker, outlet, taken: HashMap::new(), owed: Arc::default() }
+        Guest { broker, outlet, taken: HashMap::new(), kept: KeptChunks::default(), owed: Arc::default() }
     }
 
     /// The link takes more again; from any thread.
@@ -55,7 +58,20 @@ impl Guest {
     /// When it is none; the link has to end then.
     pub fn frame(&mut self, frame: &[u8]) -> Result<(), String> {
         match ToHome::read(frame).map_err(|malformed| malformed.0.to_owned())? {
-            ToHome::Enqueue { queue, ticket, cost, chunk } => self.enqueue(queue, ticket, cost, chunk),
+            ToHome::Enqueue { place, queue, ticket, cost, chunk } => {
+                let chunk = Arc::new(chunk);
+                if let Some(place) = place {
+                    self.kept.keep(place, &chunk).map_err(|malformed| malformed.0.to_owned())?;
+                }
+                let picks = Picks::Span(0, chunk.len());
+                self.enqueue(queue, ticket, cost, chunk, picks);
+            }
+            ToHome::EnqueueAgain { place, queue, ticket, cost, spans } => {
+                let again = self.kept.again(place, &spans);
+                let (chunk, picks) = again.map_err(|malformed| malformed.0.to_owned())?;
+                self.enqueue(queue, ticket, cost, chunk, picks);
+            }
+            ToHome::Forget => self.kept.clear(),
             ToHome::Settle { queue: id, consumer, fate, ranges } => {
                 let ranges = self.outlet.answered(id, consumer, &ranges);
                 if let Some(queue) = self.queue(id).filter(|_| !ranges.is_empty()) {
@@ -76,6 +92,12 @@ impl Guest {
                 }
             }
             ToHome::Reply { chunk } => self.reply(&chunk),
+            ToHome::Allow { consumer, count } => {
+                if let Some(queue) = self.outlet.allow(consumer, count) {
+                    self.broker.post(&queue, QueueCommand::Unblock(consumer));
+                }
+            }
+            ToHome::Hold { queue, consumer } => self.outlet.hold(queue, consumer),
         }
         Ok(())
     }
@@ -95,6 +117,7 @@ impl Guest {
 
     /// The link has ended.
     pub fn closed(&mut self) {
+        self.kept.clear();
         self.outlet.close(&self.broker);
         self.broker.flush();
     }
@@ -104,8 +127,8 @@ impl Guest {
         self.broker.queue(id).filter(|queue| !queue.is_away())
     }
 
-    fn enqueue(&mut self, id: QueueId, number: u64, cost: u64, chunk: Chunk) {
-        let count = chunk.len();
+    fn enqueue(&mut self, id: QueueId, number: u64, cost: u64, chunk: Arc<Chunk>, picks: Picks) {
+        let count = picks.len();
         let Some(queue) = self.queue(id) else {
             if number > 0 && count > 0 {
                 // A queue that was here is deleted, which counts as done; one that was not may come.
@@ -119,8 +142,8 @@ impl Guest {
             outlet: self.as_outlet(),
             ranges: vec![(number, number + u64::from(count) - 1)],
         });
-        let bytes = chunk.body_bytes(0, count);
-        let enqueue = Enqueue { chunk: Arc::new(chunk), picks: Picks::Span(0, count), bytes, ticket };
+        let bytes = (0..count).map(|at| u64::from(chunk.head(picks.ordinal(at)).body_bytes)).sum();
+        let enqueue = Enqueue { chunk, picks, bytes, ticket };
         self.broker.post(&queue, QueueCommand::Enqueue(enqueue));
         self.taken.entry(id).or_insert_with(|| (queue, 0)).1 += cost;
     }
@@ -131,9 +154,9 @@ impl Guest {
 
     fn add_consumer(&self, request: u64, id: QueueId, registration: Registration) {
         let Some(queue) = self.queue(id) else { return self.answer(request, &Answer::NotThere) };
-        let Registration { consumer, tag, arguments, channel } = registration;
+        let Registration { consumer, tag, arguments, channel, room } = registration;
         let consumer_id = consumer.id;
-        self.outlet.add(consumer_id, queue.clone());
+        self.outlet.add(consumer_id, queue.clone(), room);
         let (reply, outcome) = oneshot::channel();
         let add = AddConsumer { consumer, tag, arguments, outlet: self.as_outlet(), channel, reply };
         self.broker.post(&queue, QueueCommand::AddConsumer(Box::new(add)));

@@ -1,10 +1,10 @@
 //! What a queue at home sees of its clients on another node: their consumers, and who waits for confirms.
 //!
-//! Invariant: no consumer gets more than its credit. What a consumer holds is known here, so that it can go back
+//! Invariant: no consumer gets more than its credit, nor more messages than it is allowed. What a consumer holds is known here, so that it can go back
 //! when the link ends, and so that an ack only ever settles what went out over this very link.
 
 use super::Way;
-use super::away::{MESSAGE_COST_BYTES, cost};
+use super::away_consumer::{ANY_NUMBER, MESSAGE_COST_BYTES, cost};
 use super::frame::{self, Fate};
 use broker::message::{ChunkBuilder, RECORD_HEAD_BYTES};
 use broker::queue::{Deliveries, Delivery, HandedRun, IndexSet, Range};
@@ -21,11 +21,21 @@ struct GuestConsumer {
     queue: Arc<Queue>,
     /// What may still be sent before the other side says that it has taken some.
     credit: i64,
-    /// The queue waits for credit.
+    /// Messages that may still be sent, for the sake of its channel's limit.
+    allowed: u64,
+    /// The queue waits for credit, or to be allowed more.
     starved: bool,
     /// It takes nothing more, but answers for what it holds.
     left: bool,
     held: IndexSet,
+}
+
+impl GuestConsumer {
+    /// The queue that has waited and may go on.
+    fn goes_on(&mut self) -> Option<Arc<Queue>> {
+        let may = self.credit > 0 && self.allowed > 0;
+        (may && std::mem::take(&mut self.starved)).then(|| self.queue.clone())
+    }
 }
 
 #[derive(Default)]
@@ -55,10 +65,10 @@ impl GuestOutlet {
         &self.way
     }
 
-    pub(super) fn add(&self, id: ConsumerId, queue: Arc<Queue>) {
+    pub(super) fn add(&self, id: ConsumerId, queue: Arc<Queue>, allowed: u64) {
         let credit = FORWARD_DELIVERY_MAX_BYTES as i64;
         let held = IndexSet::default();
-        let consumer = GuestConsumer { queue, credit, starved: false, left: false, held };
+        let consumer = GuestConsumer { queue, credit, allowed, starved: false, left: false, held };
         self.state.lock().consumers.insert(id, consumer);
     }
 
@@ -72,14 +82,30 @@ impl GuestOutlet {
         }
     }
 
-    /// More may be sent; true when the queue waits for that.
+    /// More may be sent; the queue, when it waits for that.
     pub(super) fn refill(&self, id: ConsumerId, bytes: u64) -> Option<Arc<Queue>> {
         let mut state = self.state.lock();
         let consumer = state.consumers.get_mut(&id)?;
         let most = FORWARD_DELIVERY_MAX_BYTES as i64;
         consumer.credit = consumer.credit.saturating_add_unsigned(bytes).min(most);
-        let goes_on = consumer.credit > 0 && std::mem::take(&mut consumer.starved);
-        goes_on.then(|| consumer.queue.clone())
+        consumer.goes_on()
+    }
+
+    /// More messages may be sent; the queue, when it waits for that.
+    pub(super) fn allow(&self, id: ConsumerId, count: u64) -> Option<Arc<Queue>> {
+        let mut state = self.state.lock();
+        let consumer = state.consumers.get_mut(&id)?;
+        consumer.allowed = consumer.allowed.saturating_add(count);
+        consumer.goes_on()
+    }
+
+    /// Nothing more goes to a consumer until it is allowed; that is said behind the last that went.
+    pub(super) fn hold(&self, queue: QueueId, id: ConsumerId) {
+        let mut state = self.state.lock();
+        if let Some(consumer) = state.consumers.get_mut(&id) {
+            consumer.allowed = 0;
+        }
+        self.way.put(&mut |out| frame::put_held(out, queue, id));
     }
 
     /// The parts of `ranges` that went out over this link and are answered now.
@@ -196,7 +222,7 @@ impl Outlet for GuestOutlet {
         let mut taken = Taken::default();
         let mut spent = 0;
         deliveries.walk(|delivery| {
-            if spent >= consumer.credit {
+            if spent >= consumer.credit || consumer.allowed == u64::from(taken.count) {
                 taken.blocked = true;
                 return false;
             }
@@ -216,6 +242,9 @@ impl Outlet for GuestOutlet {
                 return blocked;
             }
             consumer.credit -= spent;
+            if consumer.allowed != ANY_NUMBER {
+                consumer.allowed -= u64::from(taken.count);
+            }
             if !no_ack {
                 for run in &runs {
                     consumer.held.insert((run.first, run.first + u64::from(run.count)));

@@ -6,7 +6,8 @@
 use super::Way;
 use super::answer::Answer;
 use super::away::{AwayQueue, tell};
-use super::frame::{self, FromHome};
+use super::frame::{self, FromHome, Outgoing};
+use super::kept::SentChunks;
 use super::reply::ReplyWay;
 use broker::message::Chunk;
 use broker::queue::{ConsumerError, Handed, QueueCounts};
@@ -50,6 +51,8 @@ struct HomeState {
     tickets: BTreeMap<u64, Ticket>,
     next_request: u64,
     requests: BTreeMap<u64, Request>,
+    /// What the home keeps of what was sent over this link.
+    sent: SentChunks,
     /// Queues in which something waits for the first link.
     held: Vec<Arc<Queue>>,
 }
@@ -73,6 +76,7 @@ impl Home {
                 tickets: BTreeMap::new(),
                 next_request: 1,
                 requests: BTreeMap::new(),
+                sent: SentChunks::default(),
                 held: Vec::new(),
             }),
             reachable: AtomicBool::new(false),
@@ -167,17 +171,18 @@ impl Home {
     pub(super) fn publish(
         &self,
         ticket: Option<Ticket>,
-        count: u64,
-        fill: impl Fn(&mut Vec<u8>, u64),
+        enqueue: &Outgoing<'_>,
     ) -> Result<(), Option<Ticket>> {
         let mut state = self.state.lock();
+        let state = &mut *state;
         let Phase::Live(way) = &state.phase else { return Err(ticket) };
         let number = if ticket.is_some() { state.next_number } else { 0 };
-        if !way.put(&mut |out| fill(out, number)) {
+        let form = state.sent.form(enqueue.chunk, enqueue.picks);
+        if !way.put(&mut |out| frame::put_enqueue(out, &form, number, enqueue)) {
             return Err(ticket);
         }
         if let Some(ticket) = ticket {
-            state.next_number += count;
+            state.next_number += u64::from(enqueue.picks.len());
             state.tickets.insert(number, ticket);
         }
         Ok(())
@@ -188,10 +193,18 @@ impl Home {
         self.way().is_some_and(|way| way.put(&mut |out| frame::put_reply(out, chunk)))
     }
 
+    /// The end of a piece of work: what was put goes out, and what it had kept is forgotten.
     pub(super) fn flush(&self) {
-        if let Some(way) = self.way() {
-            way.flush();
-        }
+        let way = {
+            let mut state = self.state.lock();
+            let state = &mut *state;
+            let Phase::Live(way) = &state.phase else { return };
+            if state.sent.clear() {
+                way.put(&mut |out| frame::put_forget(out));
+            }
+            way.clone()
+        };
+        way.flush();
     }
 
     /// A link is up; whatever went over another one has failed.
@@ -200,6 +213,7 @@ impl Home {
         let held = {
             let mut state = self.state.lock();
             state.phase = Phase::Live(way.clone());
+            state.sent.clear();
             self.reachable.store(true, Ordering::Relaxed);
             std::mem::take(&mut state.held)
         };
@@ -291,6 +305,11 @@ impl HomeLink {
             FromHome::Room { queue, bytes } => {
                 if let (Some(away), Some(queue)) = (self.home.queue(queue), self.broker.queue(queue)) {
                     away.release(&queue, usize::try_from(bytes).unwrap_or(usize::MAX));
+                }
+            }
+            FromHome::Held { queue, consumer } => {
+                if let (Some(away), Some(queue)) = (self.home.queue(queue), self.broker.queue(queue)) {
+                    away.holds(&queue, consumer);
                 }
             }
         }

@@ -7,11 +7,13 @@
 
 mod answer;
 mod away;
+mod away_consumer;
 mod frame;
 mod guest;
 mod guest_outlet;
 mod home;
 mod homes;
+mod kept;
 mod reply;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,8 @@
 //! Two brokers in one thread with a link of lists between them: node 1 is the home, clients are on node 2.
 
+mod fan_out;
+mod limit;
+
 use super::guest::Guest;
 use super::home::HomeLink;
 use super::{ForwardHomes, Way};
@@ -57,6 +60,8 @@ struct Seen {
     replies: Vec<String>,
     /// Deliveries it still takes.
     room: u32,
+    /// Room is what its channel may hold, as with a prefetch, and not what its connection takes.
+    is_limit: bool,
     waiting: Vec<(Arc<Queue>, ConsumerId)>,
     closed: bool,
 }
@@ -87,9 +92,18 @@ impl Outlet for Client {
             true
         });
         if taken.blocked {
+            taken.over_limit = seen.is_limit;
             seen.waiting.push((queue.clone(), id));
         }
         taken
+    }
+
+    fn room(&self, queue: &Arc<Queue>, id: ConsumerId, _: bool) -> Option<u64> {
+        let mut seen = self.0.lock();
+        if seen.is_limit && seen.room == 0 {
+            seen.waiting.push((queue.clone(), id));
+        }
+        seen.is_limit.then(|| seen.room.into())
     }
 
     fn got(&self, _: &Arc<Queue>, _: bool, delivery: Option<Delivery<'_>>, remaining: u64) {
