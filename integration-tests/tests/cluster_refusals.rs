@@ -1,79 +1,11 @@
 //! Nodes that cannot be members are told why, and what to do.
 
-use integration_tests::{Broker, Cluster, SECRET, WAIT, wait_for, with_cluster, with_cluster_of};
-use std::path::PathBuf;
-use std::process::{Child, Command};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use integration_tests::{
+    Broker, Cluster, SECRET, TestDir, WAIT, Waiting, wait_for, with_cluster, with_cluster_of,
+};
+use std::process::Command;
 
-/// A node that does not get as far as serving clients.
-struct Waiting {
-    child: Child,
-    log: Arc<Mutex<String>>,
-}
-
-impl Waiting {
-    fn start(mut command: Command) -> Waiting {
-        let mut child = command.spawn().expect("the broker's binary runs");
-        let log = Arc::new(Mutex::new(String::new()));
-        let (stderr, kept) = (child.stderr.take().expect("stderr is piped"), log.clone());
-        std::thread::spawn(move || {
-            use std::io::BufRead;
-            for line in std::io::BufReader::new(stderr).lines().map_while(Result::ok) {
-                kept.lock().expect("log").push_str(&(line + "\n"));
-            }
-        });
-        Waiting { child, log }
-    }
-
-    fn log(&self) -> String {
-        self.log.lock().expect("log").clone()
-    }
-
-    async fn says(&self, text: &str) {
-        let deadline = Instant::now() + WAIT;
-        while !self.log().contains(text) {
-            assert!(Instant::now() < deadline, "'{text}' is not said:\n{}", self.log());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    /// Its exit code, when it ends by itself.
-    async fn code(&mut self) -> Option<i32> {
-        let deadline = Instant::now() + WAIT;
-        while Instant::now() < deadline {
-            if let Some(status) = self.child.try_wait().expect("a child's state") {
-                return status.code();
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("it goes on:\n{}", self.log());
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A directory that goes at the end.
-struct Dir(PathBuf);
-
-impl Dir {
-    fn new(name: &str) -> Dir {
-        Dir(std::env::temp_dir().join(format!("leveret-refused-{}-{name}", std::process::id())))
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-fn stranger(cluster: &Cluster, dir: &Dir, secret: &str) -> Command {
+fn stranger(cluster: &Cluster, dir: &TestDir, secret: &str) -> Command {
     let addr = cluster.addr(0).replace(".1:", ".77:");
     let flags = [
         "--node-name",
@@ -85,13 +17,13 @@ fn stranger(cluster: &Cluster, dir: &Dir, secret: &str) -> Command {
         "--join",
         cluster.addr(0),
     ];
-    Broker::command_in(&dir.0, &flags)
+    Broker::command_in(dir.path(), &flags)
 }
 
 #[test]
 fn a_node_with_another_secret_stays_out_and_both_sides_say_so() {
     with_cluster(async |cluster| {
-        let dir = Dir::new("secret");
+        let dir = TestDir::new("secret");
         let stranger = Waiting::start(stranger(cluster, &dir, "not the secret of this cluster"));
         stranger.says("secret").await;
         wait_for(WAIT, "the member's line", async || cluster.node(0).log().contains("secret")).await;
@@ -105,8 +37,8 @@ fn a_node_with_another_secret_stays_out_and_both_sides_say_so() {
 #[test]
 fn a_node_with_definitions_of_its_own_is_told_to_start_empty() {
     with_cluster(async |cluster| {
-        let dir = Dir::new("definitions");
-        let mut alone = Broker::start_at(dir.0.clone(), &[]);
+        let dir = TestDir::new("definitions");
+        let mut alone = Broker::start_at(dir.path().to_owned(), &[]);
         alone.connect().await.channel().await.durable_queue("mine").await;
         alone.end(libc::SIGTERM);
         alone.keep_data();
@@ -158,7 +90,7 @@ fn a_members_data_is_not_served_by_a_node_that_is_alone() {
 #[test]
 fn what_is_missing_or_taken_is_told_by_its_key() {
     with_cluster_of(1, &[], async |cluster| {
-        let dir = Dir::new("keys");
+        let dir = TestDir::new("keys");
         let free = cluster.addr(0).replace(".1:", ".78:");
         for (flags, words) in [
             (vec!["--cluster-addr", &free], ["cluster-addr", "cluster-secret-file"]),
@@ -169,7 +101,7 @@ fn what_is_missing_or_taken_is_told_by_its_key() {
             ),
             (vec!["--cluster-addr", &free, "--cluster-secret", "short"], ["cluster-secret", "16"]),
         ] {
-            let text = Broker::refusal_in(&dir.0, &flags);
+            let text = Broker::refusal_in(dir.path(), &flags);
             assert!(words.iter().all(|word| text.contains(word)), "{flags:?}: {text}");
         }
     });
@@ -199,8 +131,8 @@ fn two_processes_on_one_members_data_are_refused() {
 fn a_copy_of_a_members_data_is_told_and_harms_no_other_member() {
     with_cluster(async |cluster| {
         cluster.end(2, libc::SIGTERM);
-        let copy = Dir::new("copy");
-        let copied = Command::new("cp").arg("-r").arg(cluster.data_dir(2)).arg(&copy.0).status();
+        let copy = TestDir::new("copy");
+        let copied = Command::new("cp").arg("-r").arg(cluster.data_dir(2)).arg(copy.path()).status();
         assert!(copied.expect("cp runs").success());
         cluster.start_some(&[2]);
         let twin = Waiting::start(stranger(cluster, &copy, SECRET));
