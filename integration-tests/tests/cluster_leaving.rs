@@ -170,7 +170,51 @@ fn a_node_that_was_forgotten_while_it_was_down_is_told_and_ends() {
         let log = back.log();
         assert!(log.contains("was taken out") && log.contains("empty data directory"), "{log}");
         assert!(!log.contains(" started: node "), "it serves nobody:\n{log}");
+        let told = [0, 2].iter().any(|at| {
+            cluster.node(*at).log().contains("node 'n2' (")
+                && cluster.node(*at).log().contains("was taken out of this cluster")
+        });
+        assert!(told, "a member says so too");
         prove_two_go_on(cluster, [0, 2]).await;
         prove_starts_only_empty(cluster, 1, &[]).await;
     });
+}
+
+#[test]
+fn a_node_that_was_forgotten_while_it_was_paused_is_told_and_ends() {
+    with_cluster(async |cluster| {
+        furnish(cluster).await;
+        cluster.node(1).signal(libc::SIGSTOP);
+        wait_for(WAIT, "the loss", async || is_down(cluster, 0, "n2").await).await;
+        let (code, why) = forget(cluster, 0, "n2", true).await;
+        assert_eq!(code, 204, "{why}");
+        cluster.node(1).signal(libc::SIGCONT);
+        let (code, log) = cluster.ended(1);
+        assert_eq!(code, Some(1), "{log}");
+        assert!(log.contains("was taken out of its cluster"), "{log}");
+        prove_two_go_on(cluster, [0, 2]).await;
+    });
+}
+
+#[test]
+fn a_member_in_the_minority_takes_nobody_for_forgotten() {
+    with_cluster(async |cluster| {
+        furnish(cluster).await;
+        // None of the two that are left can be sure of anything alone, and each doubts itself.
+        (0..3).for_each(|node| cluster.end(node, libc::SIGKILL));
+        cluster.start_some(&[1]);
+        assert_eq!(cluster.connect(1).await.channel().await.bodies("q1").await, ["m"]);
+        cluster.start_some(&[0]);
+        prove_two_go_on_as_three(cluster).await;
+    });
+}
+
+/// Two of three work, and the third belongs to them.
+async fn prove_two_go_on_as_three(cluster: &Cluster) {
+    for node in [0, 1] {
+        assert_eq!(names(cluster, node).await, ["n1", "n2", "n3"]);
+    }
+    let channel = cluster.connect(0).await.channel().await;
+    channel.durable_queue("as three").await;
+    cluster.connect(1).await.channel().await.look("as three").await.expect("both have it");
 }

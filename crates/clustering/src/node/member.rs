@@ -166,6 +166,7 @@ impl ClusterNode {
         tokio::spawn(shared.clone().keep_identity(cluster));
         tokio::spawn(shared.clone().find_cluster());
         tokio::spawn(shared.clone().watch());
+        tokio::spawn(shared.clone().doubt_membership());
         Ok(ClusterNode { shared })
     }
 

@@ -26,6 +26,8 @@ pub(super) mod kind {
     pub(crate) const CLOSE: u8 = 36;
     /// The asking node wants to be taken out.
     pub(crate) const LEAVE: u8 = 37;
+    /// The asking node, which says its name, wants to know whether it is a member.
+    pub(crate) const BELONGS: u8 = 38;
 }
 
 /// First byte of each body of the kinds above.
@@ -103,6 +105,10 @@ impl Service for Desk {
                     let work = tokio::spawn(async move { node.let_go(from).await });
                     work.await.map_err(|_| "the node is stopping".to_owned())??;
                     self::body(&())
+                }
+                kind::BELONGS => {
+                    let name: String = fields(&body)?;
+                    node.tell_whether_it_belongs(from, &name).await.and_then(|told| self::body(&told))
                 }
                 other => Err(format!("a message of the unknown kind {other}")),
             }
