@@ -127,25 +127,64 @@ fn two_processes_on_one_members_data_are_refused() {
     });
 }
 
+/// A copy of a node's data, made while it is stopped.
+fn copy_of(cluster: &Cluster, at: usize) -> TestDir {
+    let copy = TestDir::new("copy");
+    let copied = Command::new("cp").arg("-r").arg(cluster.data_dir(at)).arg(copy.path()).status();
+    assert!(copied.expect("cp runs").success());
+    copy
+}
+
+/// It ends and says why.
+async fn prove_told_of_twin(mut second: Waiting) {
+    assert_eq!(second.code().await, Some(1), "{}", second.log());
+    let log = second.log();
+    assert!(log.contains("data-dir") && log.contains("with a copy of it"), "{log}");
+    assert!(!log.contains(" started: node "), "it serves nobody:\n{log}");
+}
+
 #[test]
-fn a_copy_of_a_members_data_is_told_and_harms_no_other_member() {
+fn a_copy_of_a_members_data_is_refused_while_the_member_runs() {
     with_cluster(async |cluster| {
+        cluster.connect(2).await.channel().await.durable_queue("of the third").await;
         cluster.end(2, libc::SIGTERM);
-        let copy = TestDir::new("copy");
-        let copied = Command::new("cp").arg("-r").arg(cluster.data_dir(2)).arg(copy.path()).status();
-        assert!(copied.expect("cp runs").success());
+        let copy = copy_of(cluster, 2);
         cluster.start_some(&[2]);
-        let twin = Waiting::start(stranger(cluster, &copy, SECRET));
-        // One of the two is in; the other members and their clients do not suffer.
-        wait_for(WAIT, "the twin's or a member's word", async || {
-            let logs = [twin.log(), cluster.node(0).log(), cluster.node(2).log()];
-            logs.iter()
-                .any(|log| log.contains("same id") || log.contains("two nodes") || log.contains("own id"))
+        // On the same connections throughout: nobody notices.
+        let home = cluster.connect(2).await.confirm_channel().await;
+        let other = cluster.connect(1).await.confirm_channel().await;
+        for round in ["once", "again"] {
+            prove_told_of_twin(Waiting::start(stranger(cluster, &copy, SECRET))).await;
+            assert!(cluster.node(2).log().contains("two nodes have the id"), "{}", cluster.node(2).log());
+            assert!(other.publish_persistent("", "of the third", round).await.is_ack());
+            assert_eq!(home.bodies("of the third").await, [round]);
+        }
+        assert!(!cluster.node(0).log().contains("started anew"), "no link was replaced");
+    });
+}
+
+#[test]
+fn a_copy_that_took_its_members_place_stays_while_it_runs() {
+    with_cluster(async |cluster| {
+        cluster.connect(2).await.channel().await.durable_queue("of the third").await;
+        cluster.end(2, libc::SIGTERM);
+        let copy = copy_of(cluster, 2);
+        let first = Waiting::start(stranger(cluster, &copy, SECRET));
+        first.says(" started: node ").await;
+        for _ in 0..2 {
+            prove_told_of_twin(Waiting::start(cluster.command_with(2, &[]))).await;
+            let channel = cluster.connect(1).await.confirm_channel().await;
+            assert!(channel.publish_persistent("", "of the third", "m").await.is_ack());
+            assert_eq!(channel.bodies("of the third").await, ["m"]);
+        }
+        assert!(first.log().contains("two nodes have the id"), "{}", first.log());
+        // Once the copy is gone the member is itself again.
+        drop(first);
+        cluster.start_some(&[2]);
+        let channel = cluster.connect(1).await.confirm_channel().await;
+        wait_for(WAIT, "its queue", async || {
+            channel.publish_persistent("", "of the third", "m").await.is_ack()
         })
         .await;
-        let channel = cluster.connect(1).await.confirm_channel().await;
-        channel.durable_queue("q").await;
-        assert!(channel.publish_persistent("", "q", "m").await.is_ack());
-        assert_eq!(cluster.connect(0).await.channel().await.bodies("q").await, ["m"]);
     });
 }

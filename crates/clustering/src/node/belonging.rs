@@ -60,7 +60,7 @@ impl Shared {
     }
 
     /// Where members were last known to be, and where the operator says that they are.
-    async fn other_addrs(&self) -> BTreeSet<SocketAddr> {
+    pub(super) async fn other_addrs(&self) -> BTreeSet<SocketAddr> {
         let rows: Vec<_> =
             self.broker.catalog().nodes.values().filter(|row| row.id != self.node).cloned().collect();
         let known = rows.iter().filter_map(|row| row.addr.parse().ok());

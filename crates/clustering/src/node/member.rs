@@ -145,6 +145,7 @@ impl ClusterNode {
             is_removing: AtomicBool::new(false),
             config,
         });
+        shared.refuse_twin().await?;
         let _ = desk.node.set(Arc::downgrade(&shared));
         shared.know_members(&broker.catalog());
         shared.homes.set_placement(Box::new(Chooser(Arc::downgrade(&shared))));

@@ -28,6 +28,8 @@ pub(super) mod kind {
     pub(crate) const LEAVE: u8 = 37;
     /// The asking node, which says its name, wants to know whether it is a member.
     pub(crate) const BELONGS: u8 = 38;
+    /// The asking node wants to know where it is believed to be.
+    pub(crate) const PLACE: u8 = 39;
 }
 
 /// First byte of each body of the kinds above.
@@ -110,6 +112,7 @@ impl Service for Desk {
                     let name: String = fields(&body)?;
                     node.tell_whether_it_belongs(from, &name).await.and_then(|told| self::body(&told))
                 }
+                kind::PLACE => self::body(&node.place_of(from)),
                 other => Err(format!("a message of the unknown kind {other}")),
             }
         })
