@@ -14,6 +14,7 @@ mod cluster_forward;
 mod cluster_history;
 mod cluster_leaving;
 mod cluster_loss;
+mod cluster_overview;
 mod cluster_partition;
 mod cluster_placement;
 mod cluster_recovery;

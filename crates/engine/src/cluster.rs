@@ -106,6 +106,14 @@ pub struct RemoteConnection {
     pub channels: Vec<ChannelListing>,
 }
 
+/// What another node has counted since its process was started, by the names of [`crate::metrics::Metrics`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // as the names say
+pub struct NodeCounters {
+    pub node: NodeId,
+    pub values: Vec<(String, u64)>,
+}
+
 /// The cluster this node belongs to.
 pub trait ClusterView: Send + Sync {
     /// As it is known now.
@@ -117,12 +125,15 @@ pub trait ClusterView: Send + Sync {
     /// The name of a node; None for a node that is no member.
     fn name_of(&self, node: NodeId) -> Option<String>;
 
-    /// Asks the other nodes what is in their queues and who is connected to them. Comes back after a second
+    /// Asks the other nodes what is in their queues, who is connected to them and what they have counted. Comes back after a second
     /// at the latest; who has not answered by then is shown as it was.
     fn refresh(&self) -> Coming<'_, ()>;
 
     /// Connections to other nodes, as of the last refresh.
     fn connections(&self) -> Vec<RemoteConnection>;
+
+    /// What other nodes that are there have counted, as of the last refresh.
+    fn counters(&self) -> Vec<NodeCounters>;
 
     /// Closes a connection to another node.
     fn close_connection(

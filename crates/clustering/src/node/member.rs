@@ -74,7 +74,7 @@ pub(super) struct Shared {
     pub(super) waits: watch::Sender<Option<String>>,
     /// Why the node has to stop.
     pub(super) ends: watch::Sender<Option<String>>,
-    pub(super) seen: Mutex<super::view::Seen>,
+    pub(super) seen: Mutex<super::told::Seen>,
     /// Something changed that the watch should look at soon.
     pub(super) look: Notify,
     pub(super) started_s: u64,

@@ -15,6 +15,7 @@ mod listing;
 mod member;
 mod placement;
 mod service;
+mod told;
 mod twin;
 mod view;
 mod watch;

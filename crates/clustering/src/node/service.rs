@@ -30,6 +30,8 @@ pub(super) mod kind {
     pub(crate) const BELONGS: u8 = 38;
     /// The asking node wants to know where it is believed to be.
     pub(crate) const PLACE: u8 = 39;
+    /// What the node has counted.
+    pub(crate) const COUNTERS: u8 = 40;
 }
 
 /// First byte of each body of the kinds above.
@@ -94,6 +96,7 @@ impl Service for Desk {
                 kind::BALLOT => node.cast(fields(&body)?).await.and_then(|ballot| self::body(&ballot)),
                 kind::QUEUES => on_worker(move || Ok(raw(&node.tell_queues()))).await,
                 kind::CONNECTIONS => on_worker(move || Ok(raw(&node.tell_connections()))).await,
+                kind::COUNTERS => Ok(raw(&node.tell_counters())),
                 kind::CLOSE => {
                     let (id, reason): (u64, String) = fields(&body)?;
                     node.close_own_connection(id, &reason).and_then(|()| self::body(&()))

@@ -5,7 +5,7 @@
 use crate::server::{Server, catalog};
 use broker::catalog::{self, Catalog, Command, Node};
 use engine::cluster::{
-    ClusterStatus, ClusterView, Coming, NodeNumbers, NodeState, NodeView, RemoteConnection,
+    ClusterStatus, ClusterView, Coming, NodeCounters, NodeNumbers, NodeState, NodeView, RemoteConnection,
 };
 use engine::queue::{ConsumerListing, Forwarder, Homes, Queue, QueueCommand, QueueListing};
 use engine::{Broker, Outlet, Seat};
@@ -109,6 +109,10 @@ impl ClusterView for Others {
     }
 
     fn connections(&self) -> Vec<RemoteConnection> {
+        Vec::new()
+    }
+
+    fn counters(&self) -> Vec<NodeCounters> {
         Vec::new()
     }
 

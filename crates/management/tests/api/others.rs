@@ -6,7 +6,7 @@ use crate::server::{Server, first_catalog};
 use broker::catalog::{self, Catalog, Command, Node};
 use broker::queue::QueueCounts;
 use engine::cluster::{
-    ClusterStatus, ClusterView, Coming, NodeNumbers, NodeState, NodeView, RemoteConnection,
+    ClusterStatus, ClusterView, Coming, NodeCounters, NodeNumbers, NodeState, NodeView, RemoteConnection,
 };
 use engine::queue::{ConsumerListing, Forwarder, Homes, Queue, QueueCommand, QueueListing};
 use engine::registry::{ChannelListing, ConnectionListing};
@@ -24,6 +24,7 @@ pub struct Truth {
     pub ready: u64,
     pub consumers: Vec<ConsumerListing>,
     pub connections: Vec<RemoteConnection>,
+    pub counters: Vec<NodeCounters>,
 }
 
 #[derive(Default)]
@@ -215,6 +216,10 @@ impl ClusterView for View {
 
     fn connections(&self) -> Vec<RemoteConnection> {
         self.others.state.lock().unwrap().told.connections.clone()
+    }
+
+    fn counters(&self) -> Vec<NodeCounters> {
+        self.others.state.lock().unwrap().told.counters.clone()
     }
 
     fn close_connection(
