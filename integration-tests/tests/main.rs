@@ -13,6 +13,7 @@ mod cluster_formation;
 mod cluster_forward;
 mod cluster_history;
 mod cluster_leaving;
+mod cluster_limits;
 mod cluster_loss;
 mod cluster_overview;
 mod cluster_partition;

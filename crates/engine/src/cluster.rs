@@ -5,7 +5,7 @@
 use crate::registry::{ChannelListing, ConnectionListing};
 use std::future::Future;
 use std::pin::Pin;
-use types::{ConnectionId, NodeId};
+use types::{ConnectionId, NodeId, UserName, VhostName};
 
 /// An answer to come.
 pub type Coming<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -106,6 +106,15 @@ pub struct RemoteConnection {
     pub channels: Vec<ChannelListing>,
 }
 
+/// How many connections there are, for the limits of a vhost and of a user.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClientCounts {
+    /// To the vhost.
+    pub vhost: u64,
+    /// Of the user.
+    pub user: u64,
+}
+
 /// What another node has counted since its process was started, by the names of [`crate::metrics::Metrics`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // as the names say
@@ -134,6 +143,10 @@ pub trait ClusterView: Send + Sync {
 
     /// What other nodes that are there have counted, as of the last refresh.
     fn counters(&self) -> Vec<NodeCounters>;
+
+    /// Asks the other nodes how many connections they have. Comes back after a second at the latest; who has not
+    /// answered by then has none.
+    fn clients(&self, vhost: VhostName, user: UserName) -> Coming<'_, ClientCounts>;
 
     /// Closes a connection to another node.
     fn close_connection(

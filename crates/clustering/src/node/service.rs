@@ -32,6 +32,8 @@ pub(super) mod kind {
     pub(crate) const PLACE: u8 = 39;
     /// What the node has counted.
     pub(crate) const COUNTERS: u8 = 40;
+    /// How many connections the node has of a vhost and of a user.
+    pub(crate) const CLIENTS: u8 = 41;
 }
 
 /// First byte of each body of the kinds above.
@@ -97,6 +99,10 @@ impl Service for Desk {
                 kind::QUEUES => on_worker(move || Ok(raw(&node.tell_queues()))).await,
                 kind::CONNECTIONS => on_worker(move || Ok(raw(&node.tell_connections()))).await,
                 kind::COUNTERS => Ok(raw(&node.tell_counters())),
+                kind::CLIENTS => {
+                    let (vhost, user): (String, String) = fields(&body)?;
+                    node.tell_clients(&vhost, &user).and_then(|counts| self::body(&counts))
+                }
                 kind::CLOSE => {
                     let (id, reason): (u64, String) = fields(&body)?;
                     node.close_own_connection(id, &reason).and_then(|()| self::body(&()))

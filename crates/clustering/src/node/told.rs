@@ -4,13 +4,13 @@
 
 use super::listing::{self, ToldConnection};
 use super::member::Shared;
-use super::service::{kind, raw, rest};
-use engine::cluster::NodeCounters;
+use super::service::{body, fields, kind, raw, rest};
+use engine::cluster::{ClientCounts, NodeCounters};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::task::JoinSet;
-use types::NodeId;
 use types::limits::CLUSTER_REFRESH_MS;
+use types::{NodeId, UserName, VhostName};
 
 /// What other nodes have told.
 #[derive(Default)]
@@ -62,6 +62,36 @@ impl Shared {
             listing::put_counter(&mut out, name, value);
         }
         out
+    }
+
+    /// How many connections of a vhost and of a user there are here.
+    pub(super) fn tell_clients(&self, vhost: &str, user: &str) -> Result<(u64, u64), String> {
+        let vhost = VhostName::new(vhost).ok_or("no name of a vhost")?;
+        let user = UserName::new(user).ok_or("no name of a user")?;
+        let counts = self.broker.connections().clients(&vhost, &user);
+        Ok((counts.vhost, counts.user))
+    }
+
+    /// Asks the others for that.
+    pub(super) async fn clients_elsewhere(&self, vhost: VhostName, user: UserName) -> ClientCounts {
+        let mut counts = ClientCounts::default();
+        let Ok(ask) = body(&(vhost.as_str(), user.as_str())) else { return counts };
+        let limit = Duration::from_millis(CLUSTER_REFRESH_MS);
+        let others: Vec<NodeId> =
+            self.broker.catalog().nodes.keys().copied().filter(|id| *id != self.node).collect();
+        let mut calls = JoinSet::new();
+        for node in others {
+            let (mesh, ask) = (self.mesh.clone(), ask.clone());
+            calls.spawn(async move { mesh.call(node, kind::CLIENTS, ask, limit).await });
+        }
+        while let Some(called) = calls.join_next().await {
+            let Ok(Ok(answer)) = called else { continue };
+            if let Ok((of_vhost, of_user)) = fields::<(u64, u64)>(&answer) {
+                counts.vhost = counts.vhost.saturating_add(of_vhost);
+                counts.user = counts.user.saturating_add(of_user);
+            }
+        }
+        counts
     }
 
     fn take_queues(&self, node: NodeId, answer: &[u8]) -> Result<(), String> {

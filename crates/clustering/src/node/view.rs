@@ -9,13 +9,14 @@ use crate::gossip::{Liveness, NodeFacts};
 use crate::transport::CallError;
 use broker::catalog::{Catalog, Command, Node};
 use engine::cluster::{
-    ClusterStatus, ClusterView, Coming, NodeCounters, NodeNumbers, NodeState, NodeView, RemoteConnection,
+    ClientCounts, ClusterStatus, ClusterView, Coming, NodeCounters, NodeNumbers, NodeState, NodeView,
+    RemoteConnection,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use types::limits::{CLUSTER_LEAVE_MS, CLUSTER_LOOK_MS, CLUSTER_REFRESH_MS};
-use types::{ConnectionId, NodeId};
+use types::{ConnectionId, NodeId, UserName, VhostName};
 
 fn numbers(facts: &NodeFacts) -> NodeNumbers {
     NodeNumbers {
@@ -243,6 +244,10 @@ impl ClusterView for Shared {
 
     fn counters(&self) -> Vec<NodeCounters> {
         self.seen.lock().counters()
+    }
+
+    fn clients(&self, vhost: VhostName, user: UserName) -> Coming<'_, ClientCounts> {
+        Box::pin(self.clients_elsewhere(vhost, user))
     }
 
     fn close_connection(

@@ -63,7 +63,7 @@ impl fmt::Display for ProbeError {
             }
             ProbeError::Version(wire) => HandshakeError::Version(*wire).fmt(f),
             ProbeError::Myself => f.write_str("it is this node itself"),
-            ProbeError::SameId { name } => write!(f, "{name} has the id of this node"),
+            ProbeError::SameId { name } => write!(f, "two nodes have the id of this one: {name} is there"),
             ProbeError::Unreachable(why) | ProbeError::Refused(why) => f.write_str(why),
         }
     }
