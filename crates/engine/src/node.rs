@@ -327,7 +327,8 @@ impl Broker {
                 if row.copies.is_some() {
                     self.heed_row(&queue, row);
                 }
-                self.metrics.queues_created.add(1);
+                // Each queue is counted by one node of its cluster.
+                self.metrics.queues_created.add(u64::from(!is_away));
                 if let Some(expires_ms) = row.config.expires_ms.filter(|_| !is_away) {
                     self.timer.arm(row.id, crate::clock::now_ms().saturating_add(expires_ms));
                 }
@@ -349,7 +350,7 @@ impl Broker {
                 Event::QueueDeleted(row) => {
                     if let Some((_, queue)) = self.queues.remove(&row.id) {
                         queue.set_gone();
-                        self.metrics.queues_deleted.add(1);
+                        self.metrics.queues_deleted.add(u64::from(!queue.is_away()));
                         self.post(&queue, QueueCommand::Deleted);
                     }
                 }

@@ -62,6 +62,8 @@ pub const CLUSTER_FORM_ALL_MS: u64 = 3_000;
 pub const CLUSTER_SERVE_ALONE_MS: u64 = 5_000;
 /// Members that are not linked are looked for at the addresses of the operator so often.
 pub const CLUSTER_REDISCOVER_MS: u64 = 2_000;
+/// A member that hears nothing of its cluster for so long asks whether it was taken out, and so often.
+pub const CLUSTER_DOUBT_MS: u64 = 1_000;
 /// How long another node has to take a leaving one out.
 pub const CLUSTER_LEAVE_MS: u64 = 20_000;
 /// How long other nodes have to tell what a listing needs of them.

@@ -128,6 +128,7 @@ impl ChannelPort {
         if replies.is_empty() {
             return;
         }
+        self.port.broker.metrics().confirmed.add(state.confirms.take_confirmed());
         let mut out = self.port.out();
         let frames = out.frames();
         for reply in replies {
