@@ -231,17 +231,25 @@ impl AwayQueue {
 
     /// The link has ended: nobody will take what was sent. Clients of a queue that may get another home wait for
     /// it, or for this one to come back.
-    pub(super) fn cut_off(&self, broker: &Broker) {
-        if !self.drift.begin() {
+    /// Gives whether they do.
+    pub(super) fn cut_off(&self, broker: &Broker) -> bool {
+        let drifts = self.drift.begin();
+        if !drifts {
             self.cancel_all(broker);
         }
         if let Some(queue) = broker.queue(self.id) {
             self.release(&queue, usize::MAX);
         }
+        drifts
     }
 }
 
 impl AwayQueue {
+    /// Whether clients wait for another home.
+    pub(super) fn is_adrift(&self) -> bool {
+        self.drift.is_adrift()
+    }
+
     /// Whether questions that a lost link leaves open may be asked again.
     pub(super) fn is_movable(&self) -> bool {
         self.drift.is_movable()

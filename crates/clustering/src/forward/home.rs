@@ -96,6 +96,8 @@ pub(super) struct Home {
     state: Mutex<HomeState>,
     reachable: AtomicBool,
     queues: DashMap<QueueId, Weak<AwayQueue>>,
+    /// Clients of some queue wait for another home of it.
+    drifting: AtomicBool,
     /// What flushes the link at the end of a piece of work.
     flusher: Arc<dyn Outlet>,
 }
@@ -117,6 +119,7 @@ impl Home {
             }),
             reachable: AtomicBool::new(false),
             queues: DashMap::new(),
+            drifting: AtomicBool::new(false),
             flusher: Arc::new(ReplyWay::new(home.clone())),
         })
     }
@@ -311,7 +314,8 @@ impl Home {
             }
         }
         let queues: Vec<_> = self.queues.iter().filter_map(|entry| entry.value().upgrade()).collect();
-        queues.iter().for_each(|away| away.cut_off(broker));
+        let drifts = queues.iter().filter(|away| away.cut_off(broker)).count();
+        self.drifting.fetch_or(drifts > 0, Ordering::AcqRel);
         broker.peer_linked(self.node, link, false);
         broker.flush();
     }
@@ -332,8 +336,15 @@ impl Home {
 
     /// Ends waiting for another home of queues whose time for that is over.
     pub(super) fn give_up_drifting(&self, now: Instant, broker: &Broker) {
-        let given_up = self.away_queues().into_iter().filter(|away| away.give_up(now, broker));
+        if !self.drifting.load(Ordering::Acquire) {
+            return;
+        }
+        let all = self.away_queues();
+        let given_up = all.iter().filter(|away| away.give_up(now, broker));
         let queues: Vec<Arc<Queue>> = given_up.filter_map(|away| broker.queue(away.id)).collect();
+        if !all.iter().any(|away| away.is_adrift()) {
+            self.drifting.store(false, Ordering::Release);
+        }
         if !queues.is_empty() {
             run_again(queues, broker);
         }
