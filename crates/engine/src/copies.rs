@@ -6,14 +6,14 @@
 
 use crate::node::Broker;
 use crate::queue::{MirrorFrame, Mirrors, Queue, QueueCommand, ToHome};
-use broker::catalog::copies::{CopyChange, CopyStep};
+use broker::catalog::copies::{CopyChange, CopyStep, leaving_steps};
 use broker::catalog::{self, Command, Event};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
-use types::limits::{COPY_STEPS_MAX, EARLY_OPENS_MAX, MIRROR_LOOK_MS};
+use types::limits::{COPY_LEAVE_MS, COPY_STEPS_MAX, EARLY_OPENS_MAX, MIRROR_LOOK_MS};
 use types::{NodeId, QueueId};
 
 /// What waits between queues and the catalog.
@@ -68,6 +68,25 @@ impl Broker {
             }
             if let Err(error) = self.change(Command::ChangeCopies { changes }).await {
                 tracing::debug!(%error, "steps of queues' copies cannot be agreed on now");
+            }
+        }
+    }
+
+    /// Has other copies become the homes of mirrored queues that are at home here, before the node stops. Comes back
+    /// when that is so, or when it takes too long.
+    pub async fn hand_over_homes(&self) {
+        let (me, _) = self.seat();
+        let until = tokio::time::Instant::now() + Duration::from_millis(COPY_LEAVE_MS);
+        while tokio::time::Instant::now() < until {
+            let changes = leaving_steps(&self.catalog(), me, COPY_STEPS_MAX);
+            if changes.is_empty() {
+                return;
+            }
+            tracing::info!(queues = changes.len(), "other nodes become the homes of mirrored queues");
+            let change = self.change(Command::ChangeCopies { changes });
+            match tokio::time::timeout_at(until, change).await {
+                Ok(Ok(outcome)) if outcome.changed() => {}
+                _ => return,
             }
         }
     }

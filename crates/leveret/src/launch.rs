@@ -162,6 +162,9 @@ impl Running {
 
     /// Ends the parts in order.
     async fn stop(self) -> Result<(), String> {
+        if self.cluster.is_some() {
+            self.broker.hand_over_homes().await;
+        }
         self.server.shut_down(Duration::from_millis(SHUTDOWN_TIMEOUT_MS + 500)).await;
         if let Some(management) = self.management {
             management.stop().await;

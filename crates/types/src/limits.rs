@@ -104,6 +104,10 @@ pub const MIRROR_LINK_MAX_BYTES: usize = 4 * 1024 * 1024;
 pub const MIRROR_LOOK_MS: u64 = 250;
 /// Steps of queues' copies in one change of the catalog.
 pub const COPY_STEPS_MAX: usize = 1_000;
+/// How often the homes of mirrored queues are spread anew when they are not even, milliseconds.
+pub const COPY_BALANCE_MS: u64 = 10_000;
+/// How long a node that stops waits for its queues' other copies to become their homes, milliseconds.
+pub const COPY_LEAVE_MS: u64 = 3_000;
 /// Openings of mirrors that are not known yet.
 pub const EARLY_OPENS_MAX: usize = 65_536;
 /// Bytes a queue hands out in one turn before it lets its thread do other work.

@@ -7,7 +7,7 @@ use super::judgement::{self, Leading};
 use super::member::Shared;
 use crate::gossip::{Liveness, NodeFacts};
 use crate::transport::ProbeError;
-use broker::catalog::{Command, copies};
+use broker::catalog::{Catalog, Command, copies};
 use engine::alarm::Alarms;
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -15,7 +15,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use types::NodeId;
-use types::limits::{CLUSTER_FEATURE_LEVEL, CLUSTER_LOOK_MS, CLUSTER_REDISCOVER_MS, COPY_STEPS_MAX};
+use types::limits::{
+    CLUSTER_FEATURE_LEVEL, CLUSTER_LOOK_MS, CLUSTER_REDISCOVER_MS, COPY_BALANCE_MS, COPY_STEPS_MAX,
+};
 
 /// How often facts are gathered.
 const FACTS_EVERY: Duration = Duration::from_millis(500);
@@ -32,6 +34,8 @@ struct Memory {
     strangers: HashSet<SocketAddr>,
     /// The catalog in which no queue's copies had a step to take.
     walked: Option<u64>,
+    /// When homes were last spread.
+    balanced_at: Option<Instant>,
 }
 
 impl Shared {
@@ -45,6 +49,7 @@ impl Shared {
             has_asked_all: false,
             strangers: HashSet::new(),
             walked: None,
+            balanced_at: None,
         };
         let mut changes = self.gossip.changes();
         while !self.is_ending() {
@@ -151,18 +156,43 @@ impl Shared {
     /// The leader has queues' copies go towards what is wanted of them.
     async fn walk_copies(&self, memory: &mut Memory) {
         let catalog = self.broker.catalog().clone();
-        if self.leader() != Some(self.node) || memory.walked == Some(catalog.version) {
+        let is_leader = self.leader() == Some(self.node);
+        if !is_leader {
             return;
         }
-        let changes = copies::next_steps(&catalog, COPY_STEPS_MAX);
+        let mut changes = Vec::new();
+        if memory.walked != Some(catalog.version) {
+            changes = copies::next_steps(&catalog, COPY_STEPS_MAX);
+        }
         if changes.is_empty() {
             memory.walked = Some(catalog.version);
+            changes = self.balance(memory, &catalog);
+        }
+        if changes.is_empty() {
             return;
         }
         if let Err(error) = self.broker.change(Command::ChangeCopies { changes }).await {
             tracing::debug!(%error, "steps of queues' copies cannot be agreed on now");
         }
         self.look.notify_one();
+    }
+
+    /// Steps that spread homes over the nodes that serve clients, now and then.
+    fn balance(&self, memory: &mut Memory, catalog: &Catalog) -> Vec<copies::CopyChange> {
+        let now = Instant::now();
+        let pause = Duration::from_millis(COPY_BALANCE_MS);
+        if memory.balanced_at.is_some_and(|at| now.duration_since(at) < pause) {
+            return Vec::new();
+        }
+        memory.balanced_at = Some(now);
+        let serves = |node: &NodeId| {
+            *node == self.node
+                || self.gossip.member(*node).is_some_and(|member| {
+                    member.state == Liveness::Up && member.facts.is_some_and(|facts| facts.ready)
+                })
+        };
+        let serving: Vec<NodeId> = catalog.nodes.keys().copied().filter(serves).collect();
+        copies::balancing_steps(catalog, &serving, COPY_STEPS_MAX)
     }
 
     /// Who was replaced or forgotten must not vote any more.

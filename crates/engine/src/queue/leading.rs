@@ -78,12 +78,30 @@ impl Leading {
         self.pending_bytes > MIRROR_PENDING_MAX_BYTES
     }
 
-    /// The queue is deleted: nobody waits any more.
-    pub(super) fn end(&mut self) {
+    /// The queue is deleted: nobody waits any more. Gives what clients asked for and was not done.
+    pub(super) fn end(mut self) -> Vec<QueueCommand> {
         for turn in self.turns.drain(..) {
             turn.waiters.into_iter().for_each(tell);
         }
-        self.after.clear();
+        self.held.extend(self.looks.into_iter().map(|(_, command)| command));
+        self.held
+    }
+
+    /// The queue has no mirrors any more: what waited for them waits for this node's disk alone. Gives what clients
+    /// wait for.
+    pub(super) fn go_on_alone(mut self, log: &mut dyn QueueLog) -> Vec<QueueCommand> {
+        for turn in self.turns.drain(..) {
+            let late = append(log, turn.late, true).map(|(_, last)| last);
+            match late.or(turn.sequence) {
+                Some(sequence) => drop(log.wait(sequence, turn.waiters)),
+                None => turn.waiters.into_iter().for_each(tell),
+            }
+        }
+        for (_, action) in self.after {
+            log.after(action);
+        }
+        self.held.extend(self.looks.into_iter().map(|(_, command)| command));
+        self.held
     }
 
     /// Another node is the home now, or none: who waits for a commit is refused; gives what clients wait for.

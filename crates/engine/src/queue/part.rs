@@ -114,12 +114,13 @@ impl Part {
         None
     }
 
-    /// The queue is deleted.
-    pub(super) fn end(&mut self) {
-        if let Part::Leads(leading) = self {
-            leading.end();
+    /// The queue is deleted. Gives what clients asked for and was not done.
+    pub(super) fn end(&mut self) -> Vec<QueueCommand> {
+        match std::mem::take(self) {
+            Part::Leads(leading) => leading.end(),
+            Part::Waits(held) => held,
+            Part::Alone | Part::Follows(_) => Vec::new(),
         }
-        *self = Part::Alone;
     }
 }
 
@@ -274,9 +275,17 @@ impl Queue {
     ) -> Clients {
         let mut clients = self.take_clients();
         let now_ms = clock::now_ms();
+        // What a timer was set for may be over when this node has the queue again.
+        state.armed_ms = None;
         match std::mem::take(&mut state.part) {
             Part::Waits(held) => clients.held.extend(held),
-            Part::Leads(leading) => clients.held.extend(leading.step_down(state.log.as_mut())),
+            Part::Leads(leading) => {
+                let held = match wanted {
+                    Wanted::Alone => leading.go_on_alone(state.log.as_mut()),
+                    _ => leading.step_down(state.log.as_mut()),
+                };
+                clients.held.extend(held);
+            }
             Part::Follows(following) => following.end(&mut state.machine),
             Part::Alone => {}
         }

@@ -369,7 +369,9 @@ impl Queue {
         }
         state.machine.clear_consumers();
         state.machine.clear();
-        state.part.end();
+        // It is answered as what comes to a deleted queue is.
+        let held = state.part.end();
+        self.mailbox.lock().commands.splice(0..0, held);
         // The log forgets the queue as a whole; who waited for it does so no more.
         state.machine.take_log();
         state.log.end();

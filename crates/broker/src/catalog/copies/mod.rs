@@ -3,11 +3,13 @@
 //! Invariant: the home is in sync; who is in sync is the home or a mirror; `in_sync` never shrinks below
 //! `min_in_sync`. A change that was made for another epoch or version of the row changes nothing.
 
+mod balance;
 mod change;
 mod loss;
 mod walk;
 mod wanted;
 
+pub use balance::{balancing_steps, leaving_steps};
 pub(crate) use loss::Lost;
 pub use walk::next_steps;
 pub use wanted::Wanted;
