@@ -7,7 +7,7 @@ use super::judgement::{self, Leading};
 use super::member::Shared;
 use crate::gossip::{Liveness, NodeFacts};
 use crate::transport::ProbeError;
-use broker::catalog::{Command, copies};
+use broker::catalog::Command;
 use engine::alarm::Alarms;
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use types::NodeId;
-use types::limits::{CLUSTER_FEATURE_LEVEL, CLUSTER_LOOK_MS, CLUSTER_REDISCOVER_MS, COPY_STEPS_MAX};
+use types::limits::{CLUSTER_FEATURE_LEVEL, CLUSTER_LOOK_MS, CLUSTER_REDISCOVER_MS};
 
 /// How often facts are gathered.
 const FACTS_EVERY: Duration = Duration::from_millis(500);
@@ -30,8 +30,6 @@ struct Memory {
     has_asked_all: bool,
     /// Addresses at which a node of another cluster was met.
     strangers: HashSet<SocketAddr>,
-    /// The catalog in which no queue's copies had a step to take.
-    walked: Option<u64>,
 }
 
 impl Shared {
@@ -44,7 +42,6 @@ impl Shared {
             searched_at: None,
             has_asked_all: false,
             strangers: HashSet::new(),
-            walked: None,
         };
         let mut changes = self.gossip.changes();
         while !self.is_ending() {
@@ -151,18 +148,17 @@ impl Shared {
     /// The leader has queues' copies go towards what is wanted of them.
     async fn walk_copies(&self, memory: &mut Memory) {
         let catalog = self.broker.catalog().clone();
-        if self.leader() != Some(self.node) || memory.walked == Some(catalog.version) {
-            return;
-        }
-        let changes = copies::next_steps(&catalog, COPY_STEPS_MAX);
+        let changes = memory.leading.copy_steps(self.node, &catalog, self.leader());
         if changes.is_empty() {
-            memory.walked = Some(catalog.version);
             return;
         }
-        if let Err(error) = self.broker.change(Command::ChangeCopies { changes }).await {
-            tracing::debug!(%error, "steps of queues' copies cannot be agreed on now");
+        match self.broker.change(Command::ChangeCopies { changes }).await {
+            Ok(_) => self.look.notify_one(),
+            Err(error) => {
+                memory.leading.walk_again();
+                tracing::debug!(%error, "steps of queues' copies cannot be agreed on now");
+            }
         }
-        self.look.notify_one();
     }
 
     /// Who was replaced or forgotten must not vote any more.
