@@ -364,6 +364,10 @@ impl Broker {
                 Event::Bound { vhost, binding } => self.recall(&vhost, &binding),
                 Event::NodeChanged(node) => self.tell_of_node(&node, true),
                 Event::NodeForgotten(node) => self.tell_of_node(&node, false),
+                Event::UnsyncedPromoted(row) if row.home == self.node() => tracing::warn!(
+                    queue = %row.name, vhost = %row.vhost,
+                    "a mirror that was not in sync is the queue's home, as its policy has it: messages may be lost"
+                ),
                 Event::TracingChanged(vhost) => self.trace_queues_of(&vhost),
                 Event::UserDeleted(user) => {
                     let reason = format!("user '{user}' is deleted");

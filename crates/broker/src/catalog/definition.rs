@@ -66,7 +66,6 @@ const KEYS: &[(&str, Form, &str)] = &[
 
 /// Keys that an operator policy may set.
 const OPERATOR_KEYS: &[&str] = &[
-    "min-in-sync",
     "expires",
     "message-ttl",
     "max-length",
@@ -80,6 +79,7 @@ const OPERATOR_KEYS: &[&str] = &[
     "ha-mode",
     "ha-params",
     "ha-sync-mode",
+    "min-in-sync",
 ];
 
 /// 406 in the form of RabbitMQ's parameter validation, which the HTTP API hands on with status 400.

@@ -28,11 +28,11 @@ impl Command {
             // What a restart takes is not there after the next one either.
             Command::SetTracing { .. } | Command::Restart => false,
             Command::DeclareAt { command, .. } => command.is_durable(catalog),
-            Command::ChangeCopies { .. }
-            | Command::FormCluster { .. }
+            Command::FormCluster { .. }
             | Command::PutNode { .. }
             | Command::NodeLost { .. }
             | Command::ForgetNode { .. }
+            | Command::ChangeCopies { .. }
             | Command::AddVhost { .. }
             | Command::DeleteVhost { .. }
             | Command::SetVhostLimit { .. }

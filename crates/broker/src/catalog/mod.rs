@@ -28,7 +28,7 @@ pub(crate) mod vhost;
 pub use binding::{Binding, Destination};
 pub use command::{Command, Event, Outcome};
 pub use exchange::{Exchange, ExchangeKind, HashBy};
-pub use node::Node;
+pub use node::{Node, Remains};
 pub use pattern::Pattern;
 pub use queue::{Queue, check_exclusive};
 pub use user::{Permission, TopicPattern, TopicPermission, User, UserLimits};
@@ -316,8 +316,7 @@ impl Catalog {
     /// Gives a new queue the copies that are wanted of it; what was told of it tells of them.
     fn mirror_new(&mut self, queue: Arc<Queue>, told_at: usize, change: &mut Change<'_>) -> Arc<Queue> {
         let Some((home, copies)) = self.first_copies(&queue, change.version) else { return queue };
-        let copies = (!copies.mirrors.is_empty()).then(|| Arc::new(copies));
-        let row = Arc::new(Queue { home, copies, ..(*queue).clone() });
+        let row = Arc::new(Queue { home, copies: copies.map(Arc::new), ..(*queue).clone() });
         if let Ok(vhost) = self.vhost_mut(&queue.vhost) {
             vhost.queues.insert(row.name.clone(), row.clone());
         }

@@ -4,12 +4,13 @@
 //! long as the operator has set, and only the start of it that the catalog knows. No clock, no network: what is
 //! known comes in, and what is to be proposed goes out, so that it can be played from seeds.
 
+use broker::catalog::copies::{self, CopyChange};
 use broker::catalog::{Catalog, Command, Node};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use types::NodeId;
-use types::limits::CLUSTER_STRANGER_AFTER_MS;
+use types::limits::{CLUSTER_STRANGER_AFTER_MS, COPY_STEPS_MAX};
 
 /// The change by which the catalog has this start of the node, at its address, as one that is up. None when it
 /// has, when the node is no member, and while nobody leads. `me`: the row as it should be.
@@ -41,6 +42,8 @@ impl Since {
 pub struct Leading {
     silent: Since,
     strange: Since,
+    /// The catalog's version whose steps of queues' copies were given.
+    walked: Option<u64>,
 }
 
 impl Leading {
@@ -77,6 +80,25 @@ impl Leading {
         let strange: Vec<NodeId> =
             group.iter().filter(|_| catalog.is_cluster()).filter(is_strange).copied().collect();
         self.strange.for_long(&strange, now, Duration::from_millis(CLUSTER_STRANGER_AFTER_MS))
+    }
+
+    /// Steps that bring queues' copies to what is wanted of them, no more than one change of the catalog holds; none,
+    /// unless `me` is the `leader`. They are given once: more of them only when the catalog is another one, or after
+    /// `walk_again`.
+    pub fn copy_steps(&mut self, me: NodeId, catalog: &Catalog, leader: Option<NodeId>) -> Vec<CopyChange> {
+        if leader != Some(me) {
+            self.walk_again();
+            return Vec::new();
+        }
+        if self.walked.replace(catalog.version) == Some(catalog.version) {
+            return Vec::new();
+        }
+        copies::next_steps(catalog, COPY_STEPS_MAX)
+    }
+
+    /// The steps could not be agreed on.
+    pub fn walk_again(&mut self) {
+        self.walked = None;
     }
 }
 

@@ -32,8 +32,6 @@ struct Memory {
     has_asked_all: bool,
     /// Addresses at which a node of another cluster was met.
     strangers: HashSet<SocketAddr>,
-    /// The catalog in which no queue's copies had a step to take.
-    walked: Option<u64>,
     /// When homes were last spread.
     balanced_at: Option<Instant>,
 }
@@ -48,7 +46,6 @@ impl Shared {
             searched_at: None,
             has_asked_all: false,
             strangers: HashSet::new(),
-            walked: None,
             balanced_at: None,
         };
         let mut changes = self.gossip.changes();
@@ -156,25 +153,20 @@ impl Shared {
     /// The leader has queues' copies go towards what is wanted of them.
     async fn walk_copies(&self, memory: &mut Memory) {
         let catalog = self.broker.catalog().clone();
-        let is_leader = self.leader() == Some(self.node);
-        if !is_leader {
-            return;
-        }
-        let mut changes = Vec::new();
-        if memory.walked != Some(catalog.version) {
-            changes = copies::next_steps(&catalog, COPY_STEPS_MAX);
-        }
-        if changes.is_empty() {
-            memory.walked = Some(catalog.version);
+        let mut changes = memory.leading.copy_steps(self.node, &catalog, self.leader());
+        if changes.is_empty() && self.leader() == Some(self.node) {
             changes = self.balance(memory, &catalog);
         }
         if changes.is_empty() {
             return;
         }
-        if let Err(error) = self.broker.change(Command::ChangeCopies { changes }).await {
-            tracing::debug!(%error, "steps of queues' copies cannot be agreed on now");
+        match self.broker.change(Command::ChangeCopies { changes }).await {
+            Ok(_) => self.look.notify_one(),
+            Err(error) => {
+                memory.leading.walk_again();
+                tracing::debug!(%error, "steps of queues' copies cannot be agreed on now");
+            }
         }
-        self.look.notify_one();
     }
 
     /// Steps that spread homes over the nodes that serve clients, now and then.

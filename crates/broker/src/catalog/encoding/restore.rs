@@ -125,8 +125,13 @@ impl<'a> Restore<'a> {
     fn copies(&mut self, catalog: &mut Catalog) -> Result<(), DecodeError> {
         let at = self.reader.position();
         let mut copies: BTreeMap<QueueId, Copies> = BTreeMap::new();
-        for _ in 0..self.reader.count(2)? {
-            copies.insert(self.read()?, self.read()?);
+        for _ in 0..self.reader.count(Copies::BYTES_MIN)? {
+            let at = self.reader.position();
+            let id: QueueId = self.read()?;
+            if copies.last_key_value().is_some_and(|(last, _)| *last >= id) {
+                return self.reader.refuse(at, "copies of a queue twice or out of order");
+            }
+            copies.insert(id, self.read()?);
         }
         match catalog.set_copies(copies) {
             Ok(()) => Ok(()),
