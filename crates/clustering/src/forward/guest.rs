@@ -136,9 +136,10 @@ impl Guest {
         self.broker.flush();
     }
 
-    /// A queue whose home is here.
+    /// A queue whose home is here; or will be in a moment, when the other node has heard of that before this one:
+    /// what is asked of it waits with what is asked here.
     fn queue(&self, id: QueueId) -> Option<Arc<Queue>> {
-        self.broker.queue(id).filter(|queue| !queue.is_away())
+        self.broker.queue(id).filter(|queue| !queue.is_away() || queue.row().copies.is_some())
     }
 
     fn enqueue(&mut self, id: QueueId, number: u64, cost: u64, chunk: Arc<Chunk>, picks: Picks) {

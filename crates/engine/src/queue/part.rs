@@ -329,7 +329,10 @@ impl Queue {
         let Clients { consumers, held } = clients;
         let mut commands = Vec::with_capacity(consumers.len() + held.len());
         for add in consumers {
-            if cancels_on_failover(&add) {
+            if self.is_away() && add.outlet.is_remote() {
+                // Its node has heard of the new home, too.
+                add.outlet.moved(self, add.consumer.id);
+            } else if cancels_on_failover(&add) {
                 add.outlet.cancelled(add.consumer.id);
                 touch(&add.outlet);
             } else {
