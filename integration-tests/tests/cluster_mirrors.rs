@@ -88,7 +88,8 @@ fn a_consumer_of_a_surviving_node_goes_on_and_late_acks_count() {
         let before = consumer.deliveries(10).await;
         assert_eq!(bodies_of(&before), (0..10).map(|number| number.to_string()).collect::<Vec<_>>());
         before[0].ack(BasicAckOptions::default()).await.expect("an ack");
-        channel.sync().await;
+        let held = async || cluster.node(0).queue_row("m").await["messages_unacknowledged"].as_u64();
+        wait_for(WAIT, "the ack", async || held().await == Some(9)).await;
         cluster.end(0, libc::SIGKILL);
         // What was not acked comes again, marked, in order.
         let again = consumer.deliveries(9).await;

@@ -108,6 +108,8 @@ pub const COPY_STEPS_MAX: usize = 1_000;
 pub const COPY_BALANCE_MS: u64 = 10_000;
 /// How long a node that stops waits for its queues' other copies to become their homes, milliseconds.
 pub const COPY_LEAVE_MS: u64 = 3_000;
+/// How long a node keeps what others ask of it as a queue's home before it knows that it is, milliseconds.
+pub const EARLY_WAIT_MS: u64 = 2_000;
 /// Openings of mirrors that are not known yet.
 pub const EARLY_OPENS_MAX: usize = 65_536;
 /// Bytes a queue hands out in one turn before it lets its thread do other work.

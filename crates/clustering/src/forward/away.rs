@@ -107,6 +107,7 @@ impl AwayQueue {
             | QueueCommand::FromMirror(..)
             | QueueCommand::PeerLink(..)
             | QueueCommand::LookAtCopies
+            | QueueCommand::Early(_)
             | QueueCommand::PageOut
             | QueueCommand::Housekeep => {}
         }

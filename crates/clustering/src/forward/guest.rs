@@ -81,11 +81,11 @@ impl Guest {
                 let (known, unknown) = self.outlet.answered(id, consumer, &ranges);
                 let Some(queue) = self.queue(id) else { return Ok(()) };
                 if !known.is_empty() {
-                    self.broker.post(&queue, command_of(fate, consumer, known));
+                    self.post(&queue, command_of(fate, consumer, known));
                 }
                 // Of a queue with copies it may have gone out of the home before.
                 if !unknown.is_empty() && fate == Fate::Settled && queue.row().copies.is_some() {
-                    self.broker.post(&queue, QueueCommand::SettleLate(unknown));
+                    self.post(&queue, QueueCommand::SettleLate(unknown));
                 }
             }
             ToHome::AddConsumer { request, queue, registration } => {
@@ -98,7 +98,7 @@ impl Guest {
             ToHome::Ask { request, queue, question } => self.ask(request, queue, question),
             ToHome::Credit { consumer, bytes } => {
                 if let Some(queue) = self.outlet.refill(consumer, bytes) {
-                    self.broker.post(&queue, QueueCommand::Unblock(consumer));
+                    self.post(&queue, QueueCommand::Unblock(consumer));
                 }
             }
             ToHome::Reply { chunk } => self.reply(&chunk),
@@ -108,7 +108,7 @@ impl Guest {
             }
             ToHome::Allow { consumer, count } => {
                 if let Some(queue) = self.outlet.allow(consumer, count) {
-                    self.broker.post(&queue, QueueCommand::Unblock(consumer));
+                    self.post(&queue, QueueCommand::Unblock(consumer));
                 }
             }
             ToHome::Hold { queue, consumer } => self.outlet.hold(queue, consumer),
@@ -136,6 +136,13 @@ impl Guest {
         self.broker.flush();
     }
 
+    /// Asks a queue; what comes before this node knows that it is the home waits.
+    fn post(&self, queue: &Arc<Queue>, command: QueueCommand) {
+        let early = queue.is_away();
+        let command = if early { QueueCommand::Early(Box::new(command)) } else { command };
+        self.broker.post(queue, command);
+    }
+
     /// A queue whose home is here; or will be in a moment, when the other node has heard of that before this one:
     /// what is asked of it waits with what is asked here.
     fn queue(&self, id: QueueId) -> Option<Arc<Queue>> {
@@ -159,7 +166,7 @@ impl Guest {
         });
         let bytes = (0..count).map(|at| u64::from(chunk.head(picks.ordinal(at)).body_bytes)).sum();
         let enqueue = Enqueue { chunk, picks, bytes, ticket };
-        self.broker.post(&queue, QueueCommand::Enqueue(enqueue));
+        self.post(&queue, QueueCommand::Enqueue(enqueue));
         self.taken.entry(id).or_insert_with(|| (queue, 0)).1 += cost;
     }
 
@@ -175,7 +182,7 @@ impl Guest {
         let (reply, outcome) = oneshot::channel();
         let add =
             AddConsumer { consumer, tag, arguments, outlet: self.as_outlet(), channel, reply: Some(reply) };
-        self.broker.post(&queue, QueueCommand::AddConsumer(Box::new(add)));
+        self.post(&queue, QueueCommand::AddConsumer(Box::new(add)));
         let outlet = self.outlet.clone();
         self.when(request, outcome, move |outcome| match outcome {
             Ok(Ok(())) => Answer::Added,
@@ -189,7 +196,7 @@ impl Guest {
     fn remove_consumer(&self, request: u64, id: QueueId, consumer: ConsumerId) {
         let Some(queue) = self.queue(id) else { return self.answer(request, &Answer::NotThere) };
         let (reply, outcome) = oneshot::channel();
-        self.broker.post(&queue, QueueCommand::RemoveConsumer(consumer, reply));
+        self.post(&queue, QueueCommand::RemoveConsumer(consumer, reply));
         let outlet = self.outlet.clone();
         self.when(request, outcome, move |was_there| {
             outlet.leave(consumer);
@@ -202,7 +209,7 @@ impl Guest {
         let outlet = Arc::new(GetOutlet { guest: self.outlet.clone(), request });
         // The message itself is the answer; when none can come any more, that is said.
         let (done, gone) = oneshot::channel();
-        self.broker.post(&queue, QueueCommand::Get { no_ack, outlet: outlet.clone(), done });
+        self.post(&queue, QueueCommand::Get { no_ack, outlet: outlet.clone(), done });
         let way = self.outlet.way().clone();
         tokio::spawn(async move {
             if gone.await.is_err() {
@@ -217,23 +224,23 @@ impl Guest {
         match question {
             Question::Purge => {
                 let (reply, outcome) = oneshot::channel();
-                self.broker.post(&queue, QueueCommand::Purge(reply));
+                self.post(&queue, QueueCommand::Purge(reply));
                 self.when(request, outcome, |count| count.map_or(Answer::NotThere, Answer::Count));
             }
             Question::Fence => {
                 let (reply, outcome) = oneshot::channel();
-                self.broker.post(&queue, QueueCommand::Fence(reply));
+                self.post(&queue, QueueCommand::Fence(reply));
                 self.when(request, outcome, |counts| counts.map_or(Answer::NotThere, Answer::Counts));
             }
             Question::CommitFence => {
                 let (reply, outcome) = oneshot::channel();
-                self.broker.post(&queue, QueueCommand::CommitFence(reply));
+                self.post(&queue, QueueCommand::CommitFence(reply));
                 self.when(request, outcome, |done| done.map_or(Answer::NotThere, |()| Answer::Committed));
             }
             Question::PrepareDelete { if_unused, if_empty } => {
                 let (reply, outcome) = oneshot::channel();
                 let conditions = Question::conditions(if_unused, if_empty);
-                self.broker.post(&queue, QueueCommand::PrepareDelete(conditions, reply));
+                self.post(&queue, QueueCommand::PrepareDelete(conditions, reply));
                 self.when(request, outcome, |outcome| match outcome {
                     Ok(Ok(count)) => Answer::Count(count),
                     Ok(Err(error)) => Answer::Refused(error),

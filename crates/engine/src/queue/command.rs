@@ -147,6 +147,9 @@ pub enum QueueCommand {
     PeerLink(NodeId, u64, bool),
     /// A look at copies that something is waited for from.
     LookAtCopies,
+    /// What another node asks of its home, which this node will be in a moment when that node knows more of the
+    /// catalog than this one.
+    Early(Box<QueueCommand>),
 }
 
 impl QueueCommand {
@@ -159,6 +162,7 @@ impl QueueCommand {
             | QueueCommand::PutBack(_, ranges)
             | QueueCommand::Reject(_, ranges) => ranges.len() * 16,
             QueueCommand::ToMirror(frame) => frame.message.memory_bytes(),
+            QueueCommand::Early(command) => command.mailbox_bytes(),
             _ => 64,
         }
     }

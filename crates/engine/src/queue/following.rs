@@ -104,8 +104,14 @@ impl Queue {
                 rest.push(command);
                 continue;
             }
+            if let QueueCommand::Early(command) = command {
+                // It counts as waiting until it is done or refused.
+                self.keep_early(state, *command);
+                continue;
+            }
             bytes_done += command.mailbox_bytes();
             match command {
+                QueueCommand::LookAtCopies => self.give_up_early(state),
                 QueueCommand::ToMirror(frame) if is_follower => self.take_frame(state, *frame),
                 QueueCommand::ToMirror(frame) => self.misdirected(*frame, broker),
                 QueueCommand::Configure(config) => state.machine.configure(*config, clock::now_ms()),

@@ -78,6 +78,8 @@ struct QueueState {
     log: Box<dyn QueueLog>,
     /// What this node is to the queue's copies.
     part: Part,
+    /// What others ask of this node as the home, which it does not know to be yet; since when the oldest waits.
+    early: (Vec<QueueCommand>, u64),
     /// Consumers with their ways out, by id.
     outlets: Vec<ConsumerOutlet>,
     /// Who waits for positions of a log that leaves the telling to the queue.
@@ -165,6 +167,7 @@ impl Queue {
                 machine,
                 log,
                 part: Part::default(),
+                early: (Vec::new(), 0),
                 outlets: Vec::new(),
                 uncommitted: VecDeque::new(),
                 gets: VecDeque::new(),

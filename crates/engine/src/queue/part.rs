@@ -5,7 +5,7 @@
 
 use super::following::Following;
 use super::leading::Leading;
-use super::{AddConsumer, Clients, Queue, QueueCommand, QueueState};
+use super::{AddConsumer, Clients, Enqueue, Queue, QueueCommand, QueueState};
 use crate::clock;
 use crate::drive::touch;
 use crate::node::Broker;
@@ -15,6 +15,7 @@ use broker::queue::{Consumer, QueueMachine};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use types::NodeId;
+use types::limits::EARLY_WAIT_MS;
 
 /// The part that a node plays.
 #[derive(Default)]
@@ -163,6 +164,7 @@ pub(super) fn is_for_copy(command: &QueueCommand) -> bool {
             | QueueCommand::FromMirror(..)
             | QueueCommand::PeerLink(..)
             | QueueCommand::LookAtCopies
+            | QueueCommand::Early(_)
             | QueueCommand::Configure(_)
             | QueueCommand::Committed(_)
             | QueueCommand::Paged(..)
@@ -223,8 +225,44 @@ impl Queue {
             (Part::Alone, Wanted::Nothing) if self.is_away() => self.go_to_home(&row, broker),
             _ => self.take_part(state, &row, wanted, broker),
         }
-        if let Some(away) = self.forwarder() {
-            away.set_movable(row.copies.is_some());
+        let (early, _) = std::mem::take(&mut state.early);
+        match self.forwarder() {
+            Some(away) => {
+                away.set_movable(row.copies.is_some());
+                self.refuse(early);
+            }
+            None => drop(self.mailbox.lock().commands.splice(0..0, early)),
+        }
+    }
+
+    /// Keeps what others ask of this node as the home until the row says whether it is.
+    pub(super) fn keep_early(&self, state: &mut QueueState, command: QueueCommand) {
+        let now_ms = clock::now_ms();
+        if state.early.0.is_empty() {
+            state.early.1 = now_ms;
+        }
+        state.early.0.push(command);
+        self.watches_copies.store(true, Ordering::Relaxed);
+    }
+
+    /// Nobody has said for too long that this node is the home.
+    pub(super) fn give_up_early(&self, state: &mut QueueState) {
+        if clock::now_ms().saturating_sub(state.early.1) >= EARLY_WAIT_MS {
+            let (early, _) = std::mem::take(&mut state.early);
+            self.refuse(early);
+        }
+        let watches = !state.early.0.is_empty();
+        self.watches_copies.store(watches, Ordering::Relaxed);
+    }
+
+    /// This node is not the home: publishes are refused, questions are not answered.
+    fn refuse(&self, commands: Vec<QueueCommand>) {
+        for command in commands {
+            self.waiting_bytes.fetch_sub(command.mailbox_bytes(), Ordering::Relaxed);
+            if let QueueCommand::Enqueue(Enqueue { ticket: Some(ticket), .. }) = command {
+                ticket.outlet.cut_off(&ticket.ranges);
+                touch(&ticket.outlet);
+            }
         }
     }
 

@@ -108,6 +108,10 @@ impl Queue {
         let mut waiters = Vec::new();
         let mut bytes_done = 0;
         for command in commands.drain(..) {
+            let command = match command {
+                QueueCommand::Early(command) => *command,
+                command => command,
+            };
             let Some(command) = state.part.hold_back(command, &state.machine) else { continue };
             bytes_done += command.mailbox_bytes();
             self.perform(state, command, now_ms, &mut waiters, broker, aftermath);
@@ -215,7 +219,7 @@ impl Queue {
             QueueCommand::LookAtCopies => self.look_at_copies(state, broker),
             QueueCommand::ToMirror(frame) => self.misdirected(*frame, broker),
             // The turn itself looks at memory, and at the row before anything else.
-            QueueCommand::PageOut | QueueCommand::RowChanged => {}
+            QueueCommand::PageOut | QueueCommand::RowChanged | QueueCommand::Early(_) => {}
         }
     }
 
