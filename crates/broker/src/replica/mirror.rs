@@ -54,6 +54,8 @@ pub enum Taken {
 #[derive(Debug)]
 pub struct MirrorRole<T> {
     me: NodeId,
+    /// The epoch of the copy that was found on disk.
+    last_epoch: u64,
     home: NodeId,
     epoch: u64,
     version: u64,
@@ -76,10 +78,12 @@ enum Stream {
 }
 
 impl<T> MirrorRole<T> {
-    /// A mirror that knows nothing of its queue's copies yet.
-    pub fn new(me: NodeId) -> MirrorRole<T> {
+    /// A mirror that knows nothing of its queue's copies yet, but the last epoch in its copy's history: who starts
+    /// again may have an older catalog than its copy, and must not take that one's frames.
+    pub fn new(me: NodeId, last_epoch: u64) -> MirrorRole<T> {
         MirrorRole {
             me,
+            last_epoch,
             home: NodeId::default(),
             epoch: 0,
             version: 0,
@@ -130,11 +134,15 @@ impl<T> MirrorRole<T> {
             }
             return Opened::Wait;
         }
-        if epoch != self.epoch || from != self.home || !self.is_mirror {
-            return Opened::Refused(self.epoch);
+        if !self.follows(from, epoch) {
+            return Opened::Refused(self.epoch.max(self.last_epoch));
         }
         self.stream = Stream::Opened;
         Opened::State
+    }
+
+    fn follows(&self, from: NodeId, epoch: u64) -> bool {
+        epoch == self.epoch && epoch >= self.last_epoch && from == self.home && self.is_mirror
     }
 
     /// The link to a node has ended.
@@ -147,8 +155,8 @@ impl<T> MirrorRole<T> {
 
     /// A frame has come.
     pub fn frame(&mut self, from: NodeId, epoch: u64, number: u64, frame: Frame, keeping: Keeping) -> Taken {
-        if epoch != self.epoch || from != self.home || !self.is_mirror {
-            return Taken::Refuse(self.epoch);
+        if !self.follows(from, epoch) {
+            return Taken::Refuse(self.epoch.max(self.last_epoch));
         }
         let is_next = match (self.stream, frame) {
             (Stream::Opened, Frame::Reset) => number > self.acks.taken(),
