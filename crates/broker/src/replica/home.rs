@@ -60,6 +60,16 @@ impl HomeRole {
         self.copies.version
     }
 
+    /// The row as it was last seen.
+    pub fn copies(&self) -> &Copies {
+        &self.copies
+    }
+
+    /// Whether a newer epoch is known elsewhere: nothing more is to be appended.
+    pub fn has_stepped_down(&self) -> bool {
+        self.has_stepped_down
+    }
+
     /// What is to be done, in order; to be asked for after every other call.
     pub fn take_effects(&mut self) -> Vec<HomeEffect> {
         std::mem::take(&mut self.effects)
