@@ -16,7 +16,7 @@ fn row(epoch: u64, version: u64, mirrors: &[NodeId]) -> Copies {
 fn running() -> MirrorRole<&'static str> {
     let mut mirror = MirrorRole::new(ME, 0);
     assert_eq!(mirror.set_copies(HOME, &row(7, 1, &[OTHER, ME])), None);
-    assert_eq!(mirror.open(HOME, 7, 1), Opened::State);
+    assert_eq!(mirror.open(HOME, 7, 1, 40), Opened::State(40));
     assert_eq!(take(&mut mirror, 1, Frame::Reset), Taken::Take);
     assert_eq!(mirror.durable(7, 1), Some(1));
     mirror
@@ -29,30 +29,30 @@ fn take(mirror: &mut MirrorRole<&'static str>, number: u64, frame: Frame) -> Tak
 #[test]
 fn an_open_waits_for_the_catalog() {
     let mut mirror = MirrorRole::<()>::new(ME, 0);
-    assert_eq!(mirror.open(HOME, 7, 2), Opened::Wait);
+    assert_eq!(mirror.open(HOME, 7, 2, 40), Opened::Wait);
     assert_eq!(mirror.set_copies(HOME, &row(7, 1, &[ME])), None, "the version is not there yet");
-    assert_eq!(mirror.set_copies(HOME, &row(7, 2, &[ME])), Some((HOME, Opened::State)));
+    assert_eq!(mirror.set_copies(HOME, &row(7, 2, &[ME])), Some((HOME, Opened::State(40))));
     assert_eq!(mirror.set_copies(HOME, &row(7, 3, &[ME])), None, "it was answered");
-    assert_eq!(mirror.open(HOME, 7, 2), Opened::State, "an older version of the row will do");
+    assert_eq!(mirror.open(HOME, 7, 2, 40), Opened::State(40), "an older version of the row will do");
 }
 
 #[test]
 fn an_open_that_the_catalog_overtakes_is_refused() {
     let mut mirror = MirrorRole::<()>::new(ME, 0);
-    assert_eq!(mirror.open(HOME, 7, 2), Opened::Wait);
-    assert_eq!(mirror.open(OTHER, 6, 2), Opened::Wait, "an older one does not take its place");
+    assert_eq!(mirror.open(HOME, 7, 2, 40), Opened::Wait);
+    assert_eq!(mirror.open(OTHER, 6, 2, 40), Opened::Wait, "an older one does not take its place");
     assert_eq!(mirror.set_copies(OTHER, &row(9, 4, &[HOME, ME])), Some((HOME, Opened::Refused(9))));
-    assert_eq!(mirror.open(HOME, 7, 2), Opened::Refused(9));
-    assert_eq!(mirror.open(HOME, 9, 4), Opened::Refused(9), "it is not the home");
+    assert_eq!(mirror.open(HOME, 7, 2, 40), Opened::Refused(9));
+    assert_eq!(mirror.open(HOME, 9, 4, 40), Opened::Refused(9), "it is not the home");
 }
 
 #[test]
 fn who_is_no_mirror_opens_nothing() {
     let mut mirror = MirrorRole::<()>::new(ME, 0);
     mirror.set_copies(HOME, &row(7, 2, &[OTHER]));
-    assert_eq!(mirror.open(HOME, 7, 1), Opened::Refused(7));
+    assert_eq!(mirror.open(HOME, 7, 1, 40), Opened::Refused(7));
     mirror.set_copies(ME, &row(9, 3, &[HOME]));
-    assert_eq!(mirror.open(HOME, 7, 1), Opened::Refused(9));
+    assert_eq!(mirror.open(HOME, 7, 1, 40), Opened::Refused(9));
 }
 
 #[test]
@@ -62,9 +62,9 @@ fn a_gap_ends_the_stream() {
     assert_eq!(take(&mut mirror, 4, Frame::Fill), Taken::Gap(7));
     assert_eq!(take(&mut mirror, 3, Frame::Turn), Taken::Gap(7));
     assert_eq!(mirror.durable(7, 2), None, "an ended stream acknowledges nothing");
-    assert_eq!(mirror.open(HOME, 7, 1), Opened::State);
+    assert_eq!(mirror.open(HOME, 7, 1, 40), Opened::State(40));
     assert_eq!(take(&mut mirror, 5, Frame::Turn), Taken::Gap(7), "a stream begins with a Reset");
-    assert_eq!(mirror.open(HOME, 7, 1), Opened::State);
+    assert_eq!(mirror.open(HOME, 7, 1, 40), Opened::State(40));
     assert_eq!(take(&mut mirror, 6, Frame::Reset), Taken::Take);
     assert_eq!(take(&mut mirror, 7, Frame::Turn), Taken::Take);
     assert_eq!(mirror.durable(7, 6), Some(6));
@@ -104,7 +104,7 @@ fn what_is_held_is_applied_when_it_is_committed() {
     assert_eq!(mirror.committed(6, 3), [""; 0], "that is another epoch's position");
     // A stream of the same epoch that begins again sends again what is not committed.
     mirror.link_down(HOME);
-    assert_eq!(mirror.open(HOME, 7, 1), Opened::State);
+    assert_eq!(mirror.open(HOME, 7, 1, 40), Opened::State(40));
     assert_eq!(take(&mut mirror, 9, Frame::Reset), Taken::Take);
     mirror.hold(3, "c");
     assert_eq!(mirror.held_count(), 1);
@@ -124,7 +124,7 @@ fn a_new_home_has_what_it_held_and_a_new_homes_reset_lets_go_of_it() {
     let mut mirror = running();
     mirror.hold(1, "a");
     mirror.set_copies(OTHER, &row(9, 1, &[HOME, ME]));
-    assert_eq!(mirror.open(OTHER, 9, 1), Opened::State);
+    assert_eq!(mirror.open(OTHER, 9, 1, 40), Opened::State(40));
     assert_eq!(mirror.committed(9, 5), [""; 0], "positions of epoch 9 are other positions");
     assert_eq!(mirror.frame(OTHER, 9, 1, Frame::Reset, Keeping::Disk), Taken::Take);
     assert_eq!(mirror.held_count(), 0);
@@ -135,8 +135,8 @@ fn a_copy_does_not_go_back_to_an_epoch_before_its_own() {
     // The node started again, and its catalog is behind what its copy was part of.
     let mut mirror = MirrorRole::<()>::new(ME, 9);
     mirror.set_copies(HOME, &row(7, 3, &[ME]));
-    assert_eq!(mirror.open(HOME, 7, 3), Opened::Refused(9));
+    assert_eq!(mirror.open(HOME, 7, 3, 40), Opened::Refused(9));
     assert_eq!(mirror.frame(HOME, 7, 1, Frame::Reset, Keeping::Disk), Taken::Refuse(9));
     mirror.set_copies(OTHER, &row(9, 1, &[HOME, ME]));
-    assert_eq!(mirror.open(OTHER, 9, 1), Opened::State);
+    assert_eq!(mirror.open(OTHER, 9, 1, 40), Opened::State(40));
 }

@@ -56,7 +56,12 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 #[derive(Default)]
 struct Mirror {
     link: Option<u64>,
-    is_opened: bool,
+    /// Opens that it has not answered.
+    opened: VecDeque<u64>,
+    /// Its answers under way: the link, the number, what it had.
+    states: VecDeque<(u64, u64, BTreeSet<u64>)>,
+    /// What it told last that the home has heard.
+    told: BTreeSet<u64>,
     /// Frames under way: the number, and the positions in it.
     frames: VecDeque<(u64, Vec<u64>)>,
     has: BTreeSet<u64>,
@@ -95,7 +100,8 @@ impl Play {
     fn unlink(&mut self, node: u64) {
         let mirror = self.mirrors.get_mut(&node).unwrap();
         // What was acknowledged over the old link may be looked at later: it is under the old link's number.
-        (mirror.frames, mirror.is_opened, mirror.taken, mirror.lacks) = (VecDeque::new(), false, None, None);
+        (mirror.frames, mirror.taken, mirror.lacks) = (VecDeque::new(), None, None);
+        mirror.opened.clear();
         if let Some(link) = mirror.link.take() {
             self.home.link_down(NodeId(node), link);
         }
@@ -157,9 +163,14 @@ impl Play {
     fn pass(&mut self, node: u64, op: &Op) {
         let mirror = self.mirrors.get_mut(&node).unwrap();
         match op {
-            Op::State(_) if mirror.is_opened => {
-                mirror.is_opened = false;
-                self.home.stated(NodeId(node), mirror.link.unwrap_or(0));
+            Op::State(_) => {
+                // An Open is answered, or an answer arrives, perhaps one of before the last stream.
+                if let Some(number) = mirror.opened.pop_front() {
+                    mirror.states.push_back((mirror.link.unwrap_or(0), number, mirror.has.clone()));
+                } else if let Some((link, number, told)) = mirror.states.pop_front() {
+                    mirror.told = told;
+                    self.home.stated(NodeId(node), link, number);
+                }
             }
             Op::Fill(_) => {
                 match mirror.lacks.as_mut().map(|lacks| lacks.drain(..lacks.len().min(7)).collect()) {
@@ -217,12 +228,14 @@ impl Play {
     fn obey(&mut self) {
         for effect in self.home.take_effects() {
             match effect {
-                HomeEffect::Open(node) => self.mirrors.get_mut(&node.0).unwrap().is_opened = true,
+                HomeEffect::Open { node, number } => {
+                    self.mirrors.get_mut(&node.0).unwrap().opened.push_back(number);
+                }
                 HomeEffect::Level(node) => {
                     self.send(node.0, Sent::Reset, Vec::new());
                     let position = self.home.position();
                     let mirror = self.mirrors.get_mut(&node.0).unwrap();
-                    mirror.lacks = Some((1..=position).filter(|at| !mirror.has.contains(at)).collect());
+                    mirror.lacks = Some((1..=position).filter(|at| !mirror.told.contains(at)).collect());
                 }
                 HomeEffect::CloseStream(node) => {
                     let mirror = self.mirrors.get_mut(&node.0).unwrap();

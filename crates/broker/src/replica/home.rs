@@ -120,6 +120,8 @@ impl HomeRole {
             self.reaches.entry(*node).or_insert(Reach { number, ..Reach::default() });
         }
         self.proposals.seen();
+        let left = old.in_sync.iter().filter(|node| !copies.in_sync.contains(node));
+        left.for_each(|node| self.proposals.rest(*node));
         self.advance();
     }
 
@@ -157,14 +159,14 @@ impl HomeRole {
         else {
             return;
         };
-        reach.phase = Phase::Opened(None);
-        self.effects.push(HomeEffect::Open(node));
+        let number = reach.open();
+        self.effects.push(HomeEffect::Open { node, number });
     }
 
-    /// A mirror has told its state for our epoch.
-    pub fn stated(&mut self, node: NodeId, link: u64) {
+    /// A mirror has told its state for our epoch, as the answer to the Open with a number.
+    pub fn stated(&mut self, node: NodeId, link: u64, number: u64) {
         let Some(reach) = self.reaches.get_mut(&node) else { return };
-        if reach.link == Some(link) && matches!(reach.phase, Phase::Opened(_)) && !self.has_stepped_down {
+        if reach.link == Some(link) && reach.is_awaited(number) && !self.has_stepped_down {
             reach.phase = Phase::Stated;
             self.effects.push(HomeEffect::Level(node));
         }
@@ -270,7 +272,7 @@ impl HomeRole {
         let Some(reach) = self.reaches.get(&node) else { return Some(WaitReason::OwnDisk) };
         Some(match &reach.phase {
             _ if reach.link.is_none() => WaitReason::NoLink,
-            Phase::Closed(_) | Phase::Opened(_) => WaitReason::NoState,
+            Phase::Closed(_) | Phase::Opened { .. } => WaitReason::NoState,
             _ if !reach.is_level() => WaitReason::Levelling,
             _ => WaitReason::Behind,
         })

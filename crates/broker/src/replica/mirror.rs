@@ -11,8 +11,8 @@ use types::NodeId;
 /// What becomes of an Open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opened {
-    /// The mirror tells its state.
-    State,
+    /// The mirror tells its state, with the number of the Open.
+    State(u64),
     /// It waits until its catalog has what the home knows.
     Wait,
     /// It knows this newer epoch.
@@ -60,8 +60,8 @@ pub struct MirrorRole<T> {
     epoch: u64,
     version: u64,
     is_mirror: bool,
-    /// Who asked to open for what the catalog does not have here yet: the home, its epoch and version.
-    waiting: Option<(NodeId, u64, u64)>,
+    /// Who asked to open for what the catalog does not have here yet: the home, its epoch, version and number.
+    waiting: Option<(NodeId, u64, u64, u64)>,
     stream: Stream,
     acks: Acks,
     committed: u64,
@@ -118,8 +118,8 @@ impl<T> MirrorRole<T> {
         }
         (self.home, self.epoch, self.version) = (home, copies.epoch, copies.version);
         self.is_mirror = home != self.me && copies.mirrors.contains(&self.me);
-        let (from, epoch, version) = self.waiting.take()?;
-        match self.open(from, epoch, version) {
+        let (from, epoch, version, number) = self.waiting.take()?;
+        match self.open(from, epoch, version, number) {
             Opened::Wait => None,
             opened => Some((from, opened)),
         }
@@ -127,10 +127,10 @@ impl<T> MirrorRole<T> {
 
     /// The home of an epoch, which knows the row up to a version, asks for the mirror's state. The version matters: a
     /// mirror that is to be dropped and added again must not tell of the copy that it is about to drop.
-    pub fn open(&mut self, from: NodeId, epoch: u64, version: u64) -> Opened {
+    pub fn open(&mut self, from: NodeId, epoch: u64, version: u64, number: u64) -> Opened {
         if (epoch, version) > (self.epoch, self.version) {
             if self.waiting.is_none_or(|waiting| waiting.1 <= epoch) {
-                self.waiting = Some((from, epoch, version));
+                self.waiting = Some((from, epoch, version, number));
             }
             return Opened::Wait;
         }
@@ -138,7 +138,7 @@ impl<T> MirrorRole<T> {
             return Opened::Refused(self.epoch.max(self.last_epoch));
         }
         self.stream = Stream::Opened;
-        Opened::State
+        Opened::State(number)
     }
 
     fn follows(&self, from: NodeId, epoch: u64) -> bool {

@@ -25,6 +25,8 @@ pub enum Bug {
     PendingNotRepeated,
     /// A mirror acknowledges what it has not synced.
     AckBeforeSync,
+    /// What a mirror told before the last stream is taken for what it has now.
+    StateOfAnyOpen,
     /// A home whose process started again goes on in the old epoch.
     EpochOfOldStart,
 }

@@ -21,9 +21,11 @@ pub enum What {
     Open {
         epoch: u64,
         version: u64,
+        number: u64,
     },
     State {
         epoch: u64,
+        number: u64,
         history: History,
         next: u64,
         live: BTreeMap<u64, Payload>,

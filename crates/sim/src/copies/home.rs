@@ -44,6 +44,8 @@ pub struct Home {
     pub unsettled: BTreeMap<u64, (NodeId, u64)>,
     /// What mirrors have told of themselves.
     pub stated: BTreeMap<NodeId, Stated>,
+    /// The last Open to each mirror; with the bug any State is taken for its answer.
+    pub opened: BTreeMap<NodeId, u64>,
     /// What mirrors lack.
     pub fills: BTreeMap<NodeId, VecDeque<u64>>,
     /// With the bug: how much newer the role believes its row to be.
@@ -93,6 +95,7 @@ impl World {
             ready: BTreeSet::new(),
             unsettled: BTreeMap::new(),
             stated: BTreeMap::new(),
+            opened: BTreeMap::new(),
             fills: BTreeMap::new(),
             shift: 0,
             join_at: None,
@@ -220,7 +223,10 @@ impl World {
         let Some(home) = self.home(place, queue) else { return };
         let (epoch, version) = (home.role.epoch(), home.role.version() - home.shift);
         match effect {
-            HomeEffect::Open(node) => self.send(place, node, queue, What::Open { epoch, version }),
+            HomeEffect::Open { node, number } => {
+                home.opened.insert(node, number);
+                self.send(place, node, queue, What::Open { epoch, version, number });
+            }
             HomeEffect::Level(node) => self.level(place, queue, node),
             HomeEffect::CloseStream(node) => {
                 home.fills.remove(&node);

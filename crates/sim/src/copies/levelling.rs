@@ -28,10 +28,19 @@ pub struct Stated {
 
 impl World {
     /// A mirror has told its state.
-    pub fn stated(&mut self, place: Place, queue: QueueId, from: NodeId, link: u64, stated: Stated) {
+    pub fn stated(
+        &mut self,
+        place: Place,
+        queue: QueueId,
+        from: NodeId,
+        (link, number): (u64, u64),
+        stated: Stated,
+    ) {
+        let takes_any = self.has(Bug::StateOfAnyOpen);
         if let Some(home) = self.home(place, queue) {
             home.stated.insert(from, stated);
-            home.role.stated(from, link);
+            let last = home.opened.get(&from).copied().filter(|_| takes_any);
+            home.role.stated(from, link, last.unwrap_or(number));
             self.obey(place, queue);
         }
     }

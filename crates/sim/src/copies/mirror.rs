@@ -16,15 +16,15 @@ impl World {
     pub fn receive(&mut self, place: Place, from: NodeId, link: u64, frame: LinkFrame) {
         let queue = frame.queue;
         match frame.what {
-            What::Open { epoch, version } => {
+            What::Open { epoch, version, number } => {
                 let version = if self.has(Bug::OpenWithoutVersion) { 0 } else { version };
                 let Some(seat) = self.seat(place, queue) else { return };
-                let opened = seat.mirror.open(from, epoch, version);
+                let opened = seat.mirror.open(from, epoch, version, number);
                 self.answer_open(place, queue, from, epoch, opened);
             }
-            What::State { epoch, history, next, live } => {
+            What::State { epoch, number, history, next, live } => {
                 if self.home(place, queue).is_some_and(|home| home.role.epoch() == epoch) {
-                    self.stated(place, queue, from, link, Stated { history, next, live });
+                    self.stated(place, queue, from, (link, number), Stated { history, next, live });
                 }
             }
             What::Ack { epoch, number } => {
@@ -61,9 +61,15 @@ impl World {
         let what = match opened {
             Opened::Wait => return,
             Opened::Refused(epoch) => What::Refused { epoch },
-            Opened::State => {
+            Opened::State(number) => {
                 let contents = seat.contents.clone();
-                What::State { epoch, history: contents.history, next: contents.next, live: contents.live }
+                What::State {
+                    epoch,
+                    number,
+                    history: contents.history,
+                    next: contents.next,
+                    live: contents.live,
+                }
             }
         };
         self.send(place, to, queue, what);

@@ -5,12 +5,12 @@
 use super::bug::Bug;
 use super::event::{Event, Micros};
 use super::invariants::{self, Seen};
-use super::machine::{Disk, Machine};
+use super::machine::{Disk, Machine, Seat};
 use super::register::{NodeRow, Picture, Register, Row, Rules};
 use super::walk;
 use super::world::{Settings, World};
 use broker::catalog::copies::Copies;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 use types::{NodeId, QueueId};
@@ -72,7 +72,7 @@ fn begin(settings: Settings) -> World {
     let queues = 1 + world.dice.below(3);
     world.register.rules.lost_leave = world.dice.permille(500);
     world.register.rules.start_moves = world.dice.permille(500);
-    world.link_frames_max = if world.dice.permille(300) { 40 } else { 2_000 };
+    world.link_frames_max = if world.dice.permille(300) { 150 } else { 2_000 };
     world.clients.pause_ms = if world.dice.permille(300) { 40 } else { 150 };
     (world.clients.are_publishing, world.clients.are_consuming) = (true, true);
     for node in 1..=nodes {
@@ -186,14 +186,22 @@ fn restless_queue(
     for node in &copies.mirrors {
         let copy = seat(*node)?;
         if copy.contents != home.contents {
-            return Some(format!(
-                "the copies differ: {:?} at node {node}, {:?}",
-                copy.contents, home.contents
-            ));
+            return Some(format!("node {node} has another copy than the home: {}", difference(copy, home)));
         }
         if copy.mirror.held_count() > 0 {
             return Some(format!("node {node} holds what is committed"));
         }
     }
     None
+}
+
+/// What is different in two copies, in short.
+fn difference(copy: &Seat, home: &Seat) -> String {
+    let (ours, theirs) = (&copy.contents, &home.contents);
+    let all = ours.live.keys().chain(theirs.live.keys());
+    let indexes: BTreeSet<u64> = all.copied().filter(|at| ours.live.get(at) != theirs.live.get(at)).collect();
+    format!(
+        "{:?} up to {}, {:?} up to {}, they differ in {indexes:?}",
+        ours.history, ours.next, theirs.history, theirs.next
+    )
 }
