@@ -52,6 +52,8 @@ impl Default for Phase {
 pub(super) struct Run {
     /// Numbers with the positions that they carry, for what is not acknowledged.
     turns: VecDeque<(u64, u64)>,
+    /// The position at which it began.
+    began: u64,
     /// The largest position of what is acknowledged.
     reached: u64,
     /// The last number that is acknowledged.
@@ -89,10 +91,17 @@ impl Reach {
         match (sent, &mut self.phase) {
             (Sent::Reset, phase @ Phase::Stated) => {
                 let turns = VecDeque::new();
-                *phase = Phase::Running(Run { turns, reached: position, acked: self.number, level_at: None });
+                *phase = Phase::Running(Run {
+                    turns,
+                    began: position,
+                    reached: position,
+                    acked: self.number,
+                    level_at: None,
+                });
             }
-            (Sent::Turn(at), Phase::Running(run)) => run.turns.push_back((number, at)),
-            (Sent::Fill, Phase::Running(_)) => {}
+            // Turns that are repeated after Reset count for nothing by themselves: who is level has them.
+            (Sent::Turn(at), Phase::Running(run)) if at > run.began => run.turns.push_back((number, at)),
+            (Sent::Turn(_) | Sent::Fill, Phase::Running(_)) => {}
             _ => return None,
         }
         self.number = number;

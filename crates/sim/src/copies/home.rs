@@ -46,6 +46,8 @@ pub struct Home {
     pub stated: BTreeMap<NodeId, Stated>,
     /// The last Open to each mirror; with the bug any State is taken for its answer.
     pub opened: BTreeMap<NodeId, u64>,
+    /// How many turns were repeated to each mirror when its stream began.
+    pub repeated: BTreeMap<NodeId, usize>,
     /// What mirrors lack.
     pub fills: BTreeMap<NodeId, VecDeque<u64>>,
     /// With the bug: how much newer the role believes its row to be.
@@ -96,6 +98,7 @@ impl World {
             unsettled: BTreeMap::new(),
             stated: BTreeMap::new(),
             opened: BTreeMap::new(),
+            repeated: BTreeMap::new(),
             fills: BTreeMap::new(),
             shift: 0,
             join_at: None,
@@ -187,9 +190,12 @@ impl World {
         put: &[(u64, Payload)],
         settled: &[u64],
     ) {
-        let is_full = self.place_of(to).is_some_and(|at| self.under_way(place, at) > self.link_frames_max);
+        let under_way = self.place_of(to).map_or(0, |at| self.under_way(place, at));
+        let most = self.link_frames_max;
         let Some(home) = self.home(place, queue) else { return };
-        if is_full {
+        // What is repeated is as much as there is.
+        let repeated = home.repeated.get(&to).copied().unwrap_or(0);
+        if under_way > most + repeated {
             return home.role.end_stream(to);
         }
         let (epoch, committed) = (home.role.epoch(), home.role.committed());

@@ -65,6 +65,7 @@ impl World {
         let (epoch, history, next) = (home.role.epoch(), contents.history.clone(), contents.next);
         let committed = home.role.committed();
         home.fills.insert(node, lacks);
+        home.repeated.insert(node, home.turns.len());
         let turns: Vec<(u64, Turn)> = home.turns.iter().map(|(at, turn)| (*at, turn.clone())).collect();
         let Some(number) = home.role.sent(node, Sent::Reset) else { return };
         self.send(place, node, queue, What::Reset { epoch, number, committed, cut, settled, history, next });
