@@ -7,6 +7,7 @@
 //! Invariant: a play is its seed.
 
 pub mod bug;
+pub mod copies;
 mod dice;
 mod faults;
 mod following;

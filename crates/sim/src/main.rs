@@ -3,16 +3,18 @@
 //! Invariant: the exit code is 0 only when all plays went well.
 
 use sim::Settings;
+use sim::copies;
 use sim::play::play;
 use std::hash::{BuildHasher, RandomState};
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: sim [--seed N [--told]] [--seeds A..B] [--random COUNT]";
+const USAGE: &str = "usage: sim [--copies] [--seed N [--told]] [--seeds A..B] [--random COUNT]";
 
 /// What to play.
 #[derive(Default)]
 struct Wish {
     seeds: Vec<u64>,
+    is_copies: bool,
     is_told: bool,
 }
 
@@ -35,11 +37,22 @@ fn parse(words: &[String]) -> Result<Wish, String> {
                 let any = RandomState::new();
                 wish.seeds.extend((0..number(value()?)?).map(|at| any.hash_one(at)));
             }
+            "--copies" => wish.is_copies = true,
             "--told" => wish.is_told = true,
             other => return Err(format!("'{other}' is not known")),
         }
     }
     if wish.seeds.is_empty() { Err("no seeds".to_owned()) } else { Ok(wish) }
+}
+
+/// What a play of the wished kind came to.
+fn play_one(seed: u64, wish: &Wish) -> Result<String, String> {
+    let is_told = wish.is_told;
+    if wish.is_copies {
+        let settings = copies::Settings { seed, bug: None, is_told };
+        return copies::play(settings).map(|played| format!("{played:?}"));
+    }
+    play(Settings { seed, bug: None, is_told }).map(|played| format!("{played:?}"))
 }
 
 fn main() -> ExitCode {
@@ -52,17 +65,18 @@ fn main() -> ExitCode {
         }
     };
     let (mut passed, mut failed) = (0, 0);
-    for seed in wish.seeds {
-        match play(Settings { seed, bug: None, is_told: wish.is_told }) {
+    for seed in wish.seeds.iter().copied() {
+        match play_one(seed, &wish) {
             Ok(played) => {
                 passed += 1;
                 if wish.is_told {
-                    println!("{played:?}");
+                    println!("{played}");
                 }
             }
             Err(why) => {
                 failed += 1;
-                println!("seed {seed}: {why}\n    cargo run -p sim -- --seed {seed} --told");
+                let kind = if wish.is_copies { "--copies " } else { "" };
+                println!("seed {seed}: {why}\n    cargo run -p sim -- {kind}--seed {seed} --told");
             }
         }
     }

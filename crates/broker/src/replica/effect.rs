@@ -17,8 +17,13 @@ pub enum Sent {
 /// Something for the home to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HomeEffect {
-    /// Ask a mirror for its state, for our epoch and version.
-    Open(NodeId),
+    /// Ask a mirror for its state, for our epoch and version; its State brings back the number.
+    Open {
+        /// Who.
+        node: NodeId,
+        /// Which asking it is.
+        number: u64,
+    },
     /// The mirror has told its state: send Reset, the turns that are not committed yet, then what it lacks.
     Level(NodeId),
     /// Everything up to a position is committed.

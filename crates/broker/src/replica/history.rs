@@ -49,3 +49,52 @@ pub fn divergence(ours: (&History, u64), theirs: (&History, u64)) -> u64 {
         Some(last) => ours.end(last, our_next).min(theirs.end(last, their_next)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn history(pairs: &[(u64, u64)]) -> History {
+        History::new(pairs.to_vec()).unwrap()
+    }
+
+    fn divergence_of(ours: &[(u64, u64)], our_next: u64, theirs: &[(u64, u64)], their_next: u64) -> u64 {
+        let (ours, theirs) = (history(ours), history(theirs));
+        let one_way = divergence((&ours, our_next), (&theirs, their_next));
+        assert_eq!(one_way, divergence((&theirs, their_next), (&ours, our_next)));
+        one_way
+    }
+
+    #[test]
+    fn pairs_ascend() {
+        assert!(History::new(vec![(3, 0), (7, 0), (9, 12)]).is_some());
+        assert!(History::new(vec![(3, 0), (3, 5)]).is_none());
+        assert!(History::new(vec![(3, 5), (4, 4)]).is_none());
+        let mut history = history(&[(3, 0)]);
+        history.begin(3, 9);
+        history.begin(2, 9);
+        assert_eq!(history.pairs(), [(3, 0)]);
+        history.begin(5, 9);
+        assert_eq!((history.pairs(), history.epoch()), (&[(3, 0), (5, 9)][..], 5));
+    }
+
+    #[test]
+    fn copies_agree_up_to_the_end_of_the_last_epoch_that_both_have() {
+        // A mirror that has less, and an old home that has more than was told to the new one.
+        assert_eq!(divergence_of(&[(3, 0)], 90, &[(3, 0)], 70), 70);
+        assert_eq!(divergence_of(&[(3, 0), (5, 80)], 120, &[(3, 0)], 90), 80);
+        assert_eq!(divergence_of(&[(3, 0), (5, 80)], 120, &[(3, 0)], 60), 60);
+        // Two epochs that went on from the same one.
+        assert_eq!(divergence_of(&[(3, 0), (5, 80)], 120, &[(3, 0), (6, 85)], 200), 80);
+        // The same epoch after different ones never happens; what was before it counts.
+        assert_eq!(divergence_of(&[(3, 0), (5, 80), (7, 90)], 120, &[(3, 0), (7, 90)], 200), 80);
+    }
+
+    #[test]
+    fn what_was_before_the_first_epoch_is_different() {
+        assert_eq!(divergence_of(&[], 90, &[], 90), 0);
+        assert_eq!(divergence_of(&[(3, 0)], 90, &[], 90), 0);
+        assert_eq!(divergence_of(&[(3, 0)], 90, &[(4, 0)], 90), 0);
+        assert_eq!(divergence_of(&[(3, 40)], 90, &[(3, 40)], 80), 80);
+    }
+}

@@ -60,6 +60,16 @@ impl HomeRole {
         self.copies.version
     }
 
+    /// The row as it was last seen.
+    pub fn copies(&self) -> &Copies {
+        &self.copies
+    }
+
+    /// Whether a newer epoch is known elsewhere: nothing more is to be appended.
+    pub fn has_stepped_down(&self) -> bool {
+        self.has_stepped_down
+    }
+
     /// What is to be done, in order; to be asked for after every other call.
     pub fn take_effects(&mut self) -> Vec<HomeEffect> {
         std::mem::take(&mut self.effects)
@@ -110,6 +120,8 @@ impl HomeRole {
             self.reaches.entry(*node).or_insert(Reach { number, ..Reach::default() });
         }
         self.proposals.seen();
+        let left = old.in_sync.iter().filter(|node| !copies.in_sync.contains(node));
+        left.for_each(|node| self.proposals.rest(*node));
         self.advance();
     }
 
@@ -147,14 +159,14 @@ impl HomeRole {
         else {
             return;
         };
-        reach.phase = Phase::Opened(None);
-        self.effects.push(HomeEffect::Open(node));
+        let number = reach.open();
+        self.effects.push(HomeEffect::Open { node, number });
     }
 
-    /// A mirror has told its state for our epoch.
-    pub fn stated(&mut self, node: NodeId, link: u64) {
+    /// A mirror has told its state for our epoch, as the answer to the Open with a number.
+    pub fn stated(&mut self, node: NodeId, link: u64, number: u64) {
         let Some(reach) = self.reaches.get_mut(&node) else { return };
-        if reach.link == Some(link) && matches!(reach.phase, Phase::Opened(_)) && !self.has_stepped_down {
+        if reach.link == Some(link) && reach.is_awaited(number) && !self.has_stepped_down {
             reach.phase = Phase::Stated;
             self.effects.push(HomeEffect::Level(node));
         }
@@ -279,7 +291,7 @@ impl HomeRole {
         let Some(reach) = self.reaches.get(&node) else { return Some(WaitReason::OwnDisk) };
         Some(match &reach.phase {
             _ if reach.link.is_none() => WaitReason::NoLink,
-            Phase::Closed(_) | Phase::Opened(_) => WaitReason::NoState,
+            Phase::Closed(_) | Phase::Opened { .. } => WaitReason::NoState,
             _ if !reach.is_level() => WaitReason::Levelling,
             _ => WaitReason::Behind,
         })

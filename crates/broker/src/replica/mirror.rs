@@ -11,8 +11,8 @@ use types::NodeId;
 /// What becomes of an Open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opened {
-    /// The mirror tells its state.
-    State,
+    /// The mirror tells its state, with the number of the Open.
+    State(u64),
     /// It waits until its catalog has what the home knows.
     Wait,
     /// It knows this newer epoch.
@@ -54,12 +54,14 @@ pub enum Taken {
 #[derive(Debug)]
 pub struct MirrorRole<T> {
     me: NodeId,
+    /// The epoch of the copy that was found on disk.
+    last_epoch: u64,
     home: NodeId,
     epoch: u64,
     version: u64,
     is_mirror: bool,
-    /// Who asked to open for what the catalog does not have here yet: the home, its epoch and version.
-    waiting: Option<(NodeId, u64, u64)>,
+    /// Who asked to open for what the catalog does not have here yet: the home, its epoch, version and number.
+    waiting: Option<(NodeId, u64, u64, u64)>,
     stream: Stream,
     acks: Acks,
     committed: u64,
@@ -76,10 +78,12 @@ enum Stream {
 }
 
 impl<T> MirrorRole<T> {
-    /// A mirror that knows nothing of its queue's copies yet.
-    pub fn new(me: NodeId) -> MirrorRole<T> {
+    /// A mirror that knows nothing of its queue's copies yet, but the last epoch in its copy's history: who starts
+    /// again may have an older catalog than its copy, and must not take that one's frames.
+    pub fn new(me: NodeId, last_epoch: u64) -> MirrorRole<T> {
         MirrorRole {
             me,
+            last_epoch,
             home: NodeId::default(),
             epoch: 0,
             version: 0,
@@ -114,8 +118,8 @@ impl<T> MirrorRole<T> {
         }
         (self.home, self.epoch, self.version) = (home, copies.epoch, copies.version);
         self.is_mirror = home != self.me && copies.mirrors.contains(&self.me);
-        let (from, epoch, version) = self.waiting.take()?;
-        match self.open(from, epoch, version) {
+        let (from, epoch, version, number) = self.waiting.take()?;
+        match self.open(from, epoch, version, number) {
             Opened::Wait => None,
             opened => Some((from, opened)),
         }
@@ -123,18 +127,22 @@ impl<T> MirrorRole<T> {
 
     /// The home of an epoch, which knows the row up to a version, asks for the mirror's state. The version matters: a
     /// mirror that is to be dropped and added again must not tell of the copy that it is about to drop.
-    pub fn open(&mut self, from: NodeId, epoch: u64, version: u64) -> Opened {
+    pub fn open(&mut self, from: NodeId, epoch: u64, version: u64, number: u64) -> Opened {
         if (epoch, version) > (self.epoch, self.version) {
             if self.waiting.is_none_or(|waiting| waiting.1 <= epoch) {
-                self.waiting = Some((from, epoch, version));
+                self.waiting = Some((from, epoch, version, number));
             }
             return Opened::Wait;
         }
-        if epoch != self.epoch || from != self.home || !self.is_mirror {
-            return Opened::Refused(self.epoch);
+        if !self.follows(from, epoch) {
+            return Opened::Refused(self.epoch.max(self.last_epoch));
         }
         self.stream = Stream::Opened;
-        Opened::State
+        Opened::State(number)
+    }
+
+    fn follows(&self, from: NodeId, epoch: u64) -> bool {
+        epoch == self.epoch && epoch >= self.last_epoch && from == self.home && self.is_mirror
     }
 
     /// The link to a node has ended.
@@ -147,8 +155,8 @@ impl<T> MirrorRole<T> {
 
     /// A frame has come.
     pub fn frame(&mut self, from: NodeId, epoch: u64, number: u64, frame: Frame, keeping: Keeping) -> Taken {
-        if epoch != self.epoch || from != self.home || !self.is_mirror {
-            return Taken::Refuse(self.epoch);
+        if !self.follows(from, epoch) {
+            return Taken::Refuse(self.epoch.max(self.last_epoch));
         }
         let is_next = match (self.stream, frame) {
             (Stream::Opened, Frame::Reset) => number > self.acks.taken(),

@@ -1,7 +1,7 @@
 //! What the home knows of one mirror: its link, the stream to it, and how far it is for certain.
 //!
-//! Invariant: numbers ascend by one as long as the epoch lasts, over all streams; what is acknowledged under the
-//! number of an earlier stream says nothing of the present one. `has` is a position up to which the mirror lacks
+//! Invariant: numbers ascend by one as long as the epoch lasts, over all Opens and streams; what is acknowledged or
+//! told under the number of an earlier stream says nothing of the present one. `has` is a position up to which the mirror lacks
 //! nothing; it never goes back.
 
 use super::effect::Sent;
@@ -28,8 +28,13 @@ pub(super) struct Reach {
 pub(super) enum Phase {
     /// None; since when, as far as it was noticed.
     Closed(Option<u64>),
-    /// The mirror was asked for its state; since when, as far as it was noticed.
-    Opened(Option<u64>),
+    /// The mirror was asked for its state.
+    Opened {
+        /// The number of the first Open since the last stream: an answer to an earlier one is of before that stream.
+        first: u64,
+        /// Since when, as far as it was noticed.
+        since: Option<u64>,
+    },
     /// It has told it.
     Stated,
     /// It gets every turn.
@@ -47,6 +52,8 @@ impl Default for Phase {
 pub(super) struct Run {
     /// Numbers with the positions that they carry, for what is not acknowledged.
     turns: VecDeque<(u64, u64)>,
+    /// The position at which it began.
+    began: u64,
     /// The largest position of what is acknowledged.
     reached: u64,
     /// The last number that is acknowledged.
@@ -62,16 +69,39 @@ impl Run {
 }
 
 impl Reach {
+    /// The mirror is asked for its state, perhaps once more; the number of that.
+    pub fn open(&mut self) -> u64 {
+        self.number += 1;
+        let first = match self.phase {
+            Phase::Opened { first, .. } => first,
+            _ => self.number,
+        };
+        self.phase = Phase::Opened { first, since: None };
+        self.number
+    }
+
+    /// Whether a state can be the answer that is waited for.
+    pub fn is_awaited(&self, number: u64) -> bool {
+        matches!(self.phase, Phase::Opened { first, .. } if (first..=self.number).contains(&number))
+    }
+
     /// A frame goes out, in a queue that has this many turns: its number, if there is a stream for it.
     pub fn sent(&mut self, sent: Sent, position: u64) -> Option<u64> {
         let number = self.number + 1;
         match (sent, &mut self.phase) {
             (Sent::Reset, phase @ Phase::Stated) => {
                 let turns = VecDeque::new();
-                *phase = Phase::Running(Run { turns, reached: position, acked: self.number, level_at: None });
+                *phase = Phase::Running(Run {
+                    turns,
+                    began: position,
+                    reached: position,
+                    acked: self.number,
+                    level_at: None,
+                });
             }
-            (Sent::Turn(at), Phase::Running(run)) => run.turns.push_back((number, at)),
-            (Sent::Fill, Phase::Running(_)) => {}
+            // Turns that are repeated after Reset count for nothing by themselves: who is level has them.
+            (Sent::Turn(at), Phase::Running(run)) if at > run.began => run.turns.push_back((number, at)),
+            (Sent::Turn(_) | Sent::Fill, Phase::Running(_)) => {}
             _ => return None,
         }
         self.number = number;

@@ -6,6 +6,7 @@
 use super::home::HomeRole;
 use super::reach::Phase;
 use crate::catalog::copies::CopyStep;
+use std::collections::BTreeMap;
 use types::NodeId;
 use types::limits::{MIRROR_AGAIN_MS, MIRROR_CATCH_UP_MS, MIRROR_REOPEN_MS, MIRROR_STALL_MS};
 
@@ -18,6 +19,8 @@ pub(super) struct Proposals {
     /// No other one tries before.
     tries_at: u64,
     left_at: Option<u64>,
+    /// Who was in sync and is not any more, since when as far as it was noticed: who took it out may have more in mind.
+    rests: BTreeMap<NodeId, Option<u64>>,
 }
 
 /// A node that is about to be in sync.
@@ -39,6 +42,11 @@ impl Proposals {
     /// The catalog shows a later row: whatever was proposed for the old one is decided.
     pub fn seen(&mut self) {
         (self.joiner, self.left_at, self.tries_at) = (None, None, 0);
+    }
+
+    /// A node is not in sync any more: it does not join for a while.
+    pub fn rest(&mut self, node: NodeId) {
+        self.rests.insert(node, None);
     }
 
     /// Who was not proposed yet is not waited for without a stream.
@@ -64,6 +72,7 @@ impl HomeRole {
         self.measure(now_ms);
         self.propose_leave(now_ms);
         self.give_up_chase(now_ms);
+        self.proposals.rests.retain(|_, since| !is_due(Some(*since.get_or_insert(now_ms)), now_ms));
         self.chase(now_ms);
         self.advance();
     }
@@ -73,7 +82,7 @@ impl HomeRole {
         for (node, reach) in self.reaches.iter_mut().filter(|(_, reach)| reach.link.is_some()) {
             let (since, pause) = match &mut reach.phase {
                 Phase::Closed(since) => (since, MIRROR_REOPEN_MS),
-                Phase::Opened(since) => (since, MIRROR_AGAIN_MS),
+                Phase::Opened { since, .. } => (since, MIRROR_AGAIN_MS),
                 _ => continue,
             };
             if now_ms.saturating_sub(*since.get_or_insert(now_ms)) >= pause {
@@ -145,14 +154,11 @@ impl HomeRole {
 
     fn next_joiner(&self) -> Option<NodeId> {
         let can_join = |node: &NodeId| {
-            self.reaches.get(node).is_some_and(|reach| reach.is_level()) && !self.is_in_sync(*node)
+            let is_level = self.reaches.get(node).is_some_and(|reach| reach.is_level());
+            is_level && !self.copies.in_sync.contains(node) && !self.proposals.rests.contains_key(node)
         };
         let mut able = self.copies.mirrors.iter().copied().filter(can_join);
         let later = able.clone().find(|node| self.proposals.tried.is_some_and(|tried| *node > tried));
         later.or_else(|| able.next())
-    }
-
-    fn is_in_sync(&self, node: NodeId) -> bool {
-        self.copies.in_sync.contains(&node)
     }
 }

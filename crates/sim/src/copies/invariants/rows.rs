@@ -1,0 +1,48 @@
+//! Rows of queues: who is in sync is the home or a mirror, and never fewer than the minimum; a new home was in sync;
+//! epochs ascend.
+
+use super::{Invariant, Seen};
+use crate::copies::register::Row;
+use crate::copies::world::World;
+
+/// Looks at each change by itself.
+pub(super) struct Rows;
+
+fn check(before: Option<&Row>, after: &Row) -> Result<(), &'static str> {
+    let copies = &after.copies;
+    let is_copy = |node: &types::NodeId| *node == after.home || copies.mirrors.contains(node);
+    let least = usize::try_from(copies.min_in_sync).unwrap_or(usize::MAX);
+    if !copies.in_sync.contains(&after.home) || copies.mirrors.contains(&after.home) {
+        return Err("the home is a mirror, or not in sync");
+    }
+    if !copies.in_sync.iter().all(is_copy) {
+        return Err("who has no copy is in sync");
+    }
+    if copies.in_sync.len() < least {
+        return Err("fewer are in sync than the minimum");
+    }
+    let Some(before) = before.filter(|before| before.copies != *copies) else { return Ok(()) };
+    if copies.version != before.copies.version + 1 && copies.epoch == before.copies.epoch {
+        return Err("the version did not go up by one");
+    }
+    if copies.epoch != before.copies.epoch && !before.copies.in_sync.contains(&after.home) {
+        return Err("the new home was not in sync");
+    }
+    if copies.epoch < before.copies.epoch
+        || (before.home != after.home && copies.epoch == before.copies.epoch)
+    {
+        return Err("the epoch is not a new one");
+    }
+    Ok(())
+}
+
+impl Invariant for Rows {
+    fn see(&mut self, _: &World, seen: &Seen<'_>) -> Result<(), String> {
+        let Seen::Changed { change, before, after } = seen else { return Ok(()) };
+        after.queues.iter().try_for_each(|(queue, row)| {
+            let before = before.queues.get(queue);
+            check(before, row)
+                .map_err(|why| format!("queue {queue}: {why}: {change:?} made {row:?} of {before:?}"))
+        })
+    }
+}

@@ -1,0 +1,207 @@
+//! One play: some nodes and queues, things go wrong for a while, then everything heals, comes to rest and drains.
+//!
+//! Invariant: a play is its seed: the same seed gives the same play.
+
+use super::bug::Bug;
+use super::event::{Event, Micros};
+use super::invariants::{self, Seen};
+use super::machine::{Disk, Machine, Seat};
+use super::register::{NodeRow, Picture, Register, Row, Rules};
+use super::walk;
+use super::world::{Settings, World};
+use broker::catalog::copies::Copies;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+use types::{NodeId, QueueId};
+
+/// By then everything has come to rest, and is drained.
+const REST_MAX: Duration = Duration::from_secs(60);
+
+/// What a play came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Played {
+    /// How many nodes there were.
+    pub nodes: usize,
+    /// How many queues.
+    pub queues: usize,
+    /// How many changes were agreed on.
+    pub changes: usize,
+    /// How many messages were published.
+    pub published: usize,
+    /// How long things went wrong.
+    pub chaos: Duration,
+    /// How long it took to come to rest.
+    pub rest: Duration,
+    /// One number for all that happened.
+    pub trace: u64,
+}
+
+/// Plays from a seed.
+///
+/// # Errors
+/// What did not hold, and when.
+pub fn play(settings: Settings) -> Result<Played, String> {
+    let mut world = begin(settings);
+    let chaos = world.pause(4_000, 20_000);
+    run_until(&mut world, chaos)?;
+    world.heal_all();
+    world.clients.are_publishing = false;
+    world.clients.are_consuming = false;
+    let rest = come_to_rest(&mut world, false)?;
+    world.clients.are_consuming = true;
+    come_to_rest(&mut world, true)?;
+    Ok(Played {
+        nodes: world.machines.len(),
+        queues: world.register.latest().queues.len(),
+        changes: world.register.pictures.len() - 1,
+        published: world.clients.ways.len(),
+        chaos: Duration::from_micros(chaos),
+        rest,
+        trace: world.trace(),
+    })
+}
+
+fn begin(settings: Settings) -> World {
+    let (is_promoted, keeps_epoch) =
+        (settings.bug == Some(Bug::UnsyncedPromoted), settings.bug == Some(Bug::EpochOfOldStart));
+    let rules = Rules { lost_leave: false, start_moves: false, promotes_any: is_promoted, keeps_epoch };
+    let register = Register { rules, pictures: vec![Rc::default()] };
+    let mut world = World::new(settings, register, invariants::all());
+    let nodes = 3 + world.dice.below(3);
+    let queues = 1 + world.dice.below(3);
+    world.register.rules.lost_leave = world.dice.permille(500);
+    world.register.rules.start_moves = world.dice.permille(500);
+    world.link_frames_max = if world.dice.permille(300) { 150 } else { 2_000 };
+    world.clients.pause_ms = if world.dice.permille(300) { 40 } else { 150 };
+    (world.clients.are_publishing, world.clients.are_consuming) = (true, true);
+    for node in 1..=nodes {
+        let node = NodeId(u64::try_from(node).unwrap_or(0));
+        world.machines.push(Machine { node, disk: Disk::default(), process: None });
+    }
+    world.places().for_each(|place| world.start(place));
+    let picture = first_picture(&world, queues);
+    world.register.pictures.push(Rc::new(picture));
+    for place in world.places() {
+        world.agenda.after(0, Event::Publish(place));
+    }
+    world.agenda.after(0, Event::Links);
+    world.agenda.after(0, Event::Lead);
+    let calm = world.pause(100, 3_000);
+    world.agenda.after(calm, Event::Fault);
+    world
+}
+
+/// Queues that live at one node each, and are to be mirrored.
+fn first_picture(world: &World, queues: usize) -> Picture {
+    let boot = |place: usize| world.awake(place).map_or(0, |process| process.boot);
+    let nodes: BTreeMap<NodeId, NodeRow> =
+        world.places().map(|place| (world.node_at(place), NodeRow { boot: boot(place), up: true })).collect();
+    let row = |at: usize| {
+        let place = world.dice.below(world.machines.len());
+        let home = world.node_at(place);
+        let copies = Copies {
+            epoch: 1,
+            boot: boot(place),
+            version: 1,
+            mirrors: Vec::new(),
+            in_sync: vec![home],
+            min_in_sync: 1,
+        };
+        let wanted = 2 + world.dice.below(2);
+        (QueueId(u64::try_from(at).unwrap_or(0)), Row { home, copies, wanted })
+    };
+    Picture { version: 1, nodes, queues: (1..=queues).map(row).collect() }
+}
+
+fn run_until(world: &mut World, until: Micros) -> Result<(), String> {
+    while let Some(event) = world.agenda.next(until) {
+        world.happen(event);
+        if let Some(why) = world.failure.clone() {
+            return Err(why);
+        }
+    }
+    Ok(())
+}
+
+fn come_to_rest(world: &mut World, is_drained: bool) -> Result<Duration, String> {
+    let began = world.now();
+    loop {
+        let until = world.now() + 200_000;
+        run_until(world, until)?;
+        let rest = Duration::from_micros(world.now() - began);
+        let Some(why) = restlessness(world, is_drained) else {
+            world.show(&Seen::Quiet);
+            return world.failure.clone().map_or(Ok(rest), Err);
+        };
+        if rest > REST_MAX {
+            return Err(format!("not at rest {REST_MAX:?} after all faults ended: {why}"));
+        }
+    }
+}
+
+/// Why not everything is as it should be.
+fn restlessness(world: &World, is_drained: bool) -> Option<String> {
+    let picture = world.register.latest();
+    for place in world.places() {
+        let Some(process) = world.awake(place) else { return Some(format!("{place} does not run")) };
+        if *process.picture != *picture {
+            return Some(format!("{place} is behind on the catalog"));
+        }
+        if !process.writes.is_empty() {
+            return Some(format!("{place} writes"));
+        }
+    }
+    picture.queues.iter().find_map(|(queue, row)| {
+        let why = restless_queue(world, &picture, *queue, row, is_drained)?;
+        Some(format!("queue {queue}: {why}: {row:?}"))
+    })
+}
+
+fn restless_queue(
+    world: &World,
+    picture: &Picture,
+    queue: QueueId,
+    row: &Row,
+    is_drained: bool,
+) -> Option<String> {
+    let copies = &row.copies;
+    if copies.in_sync.len() != row.wanted || copies.mirrors.len() + 1 != row.wanted {
+        return Some("not all copies are in sync".to_owned());
+    }
+    if walk::next_step(picture, row, 0).is_some() {
+        return Some("its copies are not as wanted".to_owned());
+    }
+    let seat = |node: NodeId| world.awake(world.place_of(node)?)?.seats.get(&queue);
+    let Some(home) = seat(row.home) else { return Some("there is no home".to_owned()) };
+    let Some(role) = home.home.as_ref().filter(|it| it.role.epoch() == copies.epoch) else {
+        return Some("its home does not know it".to_owned());
+    };
+    if !role.role.is_established() || role.role.committed() < role.role.position() {
+        return Some(format!("its home waits for {:?}", role.role.waits_for()));
+    }
+    if is_drained && !home.contents.live.is_empty() {
+        return Some(format!("messages are left: {:?}", home.contents.live));
+    }
+    for node in &copies.mirrors {
+        let copy = seat(*node)?;
+        if copy.contents != home.contents {
+            return Some(format!("node {node} has another copy than the home: {}", difference(copy, home)));
+        }
+        if copy.mirror.held_count() > 0 {
+            return Some(format!("node {node} holds what is committed"));
+        }
+    }
+    None
+}
+
+/// What is different in two copies, in short.
+fn difference(copy: &Seat, home: &Seat) -> String {
+    let (ours, theirs) = (&copy.contents, &home.contents);
+    let all = ours.live.keys().chain(theirs.live.keys());
+    let indexes: BTreeSet<u64> = all.copied().filter(|at| ours.live.get(at) != theirs.live.get(at)).collect();
+    format!(
+        "{:?} up to {}, {:?} up to {}, they differ in {indexes:?}",
+        ours.history, ours.next, theirs.history, theirs.next
+    )
+}
