@@ -274,7 +274,7 @@ impl HomeRole {
         self.reaches.iter().map(|(node, reach)| {
             let state = match &reach.phase {
                 _ if reach.link.is_none() => "down",
-                Phase::Closed(_) | Phase::Opened(_) | Phase::Stated => "connecting",
+                Phase::Closed(_) | Phase::Opened { .. } | Phase::Stated => "connecting",
                 Phase::Running(_) if !reach.is_level() => "syncing",
                 Phase::Running(_) if self.copies.in_sync.contains(node) => "in sync",
                 Phase::Running(_) => "joining",

@@ -69,9 +69,10 @@ fn put_counts(out: &mut Vec<u8>, returns: &[(u64, u32)], discards: &[(u64, Death
 /// Writes what a mirror is told.
 pub(super) fn put_to_mirror(out: &mut Vec<u8>, queue: QueueId, message: &ToMirror) {
     match message {
-        ToMirror::Open { epoch, version } => {
+        ToMirror::Open { epoch, version, number } => {
             head_of(out, OPEN, queue.0, *epoch);
             put_u64(out, *version);
+            put_u64(out, *number);
         }
         ToMirror::Reset { epoch, number, reset } => {
             head_of(out, RESET, queue.0, *epoch);
@@ -105,8 +106,9 @@ pub(super) fn put_to_mirror(out: &mut Vec<u8>, queue: QueueId, message: &ToMirro
 /// Writes what a home is told.
 pub(super) fn put_to_home(out: &mut Vec<u8>, queue: QueueId, message: &ToHome) {
     match message {
-        ToHome::State { epoch, history, next, live } => {
+        ToHome::State { epoch, number, history, next, live } => {
             head_of(out, STATE, queue.0, *epoch);
+            put_u64(out, *number);
             put_u64(out, *next);
             put_history(out, history);
             put_ranges(out, live);
@@ -167,7 +169,7 @@ pub(super) fn read_to_mirror(
     }
     let (queue, epoch) = (QueueId(words.u64()?), words.u64()?);
     let message = match kind {
-        OPEN => ToMirror::Open { epoch, version: words.u64()? },
+        OPEN => ToMirror::Open { epoch, version: words.u64()?, number: words.u64()? },
         RESET => {
             let (number, cut, next, handed) = (words.u64()?, words.u64()?, words.u64()?, words.u64()?);
             let history = read_history(words)?;
@@ -195,9 +197,9 @@ pub(super) fn read_to_home(kind: u8, words: &mut Words<'_>) -> Result<Option<(Qu
     let (queue, epoch) = (QueueId(words.u64()?), words.u64()?);
     let message = match kind {
         STATE => {
-            let next = words.u64()?;
+            let (number, next) = (words.u64()?, words.u64()?);
             let history = read_history(words)?;
-            ToHome::State { epoch, history, next, live: words.ranges()? }
+            ToHome::State { epoch, number, history, next, live: words.ranges()? }
         }
         ACK => ToHome::Ack { epoch, number: words.u64()? },
         _ => ToHome::Refused { epoch },

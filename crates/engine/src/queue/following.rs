@@ -61,7 +61,7 @@ impl Queue {
         state.machine.follow(clock::now_ms());
         state.machine.set_logged(state.log.keeps_commands());
         let (me, _) = broker.seat();
-        let mut role = MirrorRole::new(me);
+        let mut role = MirrorRole::new(me, state.machine.history().epoch());
         role.set_copies(row.home, copies);
         let following = Following { role, link: None, unsynced: VecDeque::new(), taken: None, written: None };
         state.part = Part::Follows(Box::new(following));
@@ -137,7 +137,7 @@ impl Queue {
 
     /// A home speaks to a copy that this node does not know of: an opening waits for the row.
     pub(super) fn misdirected(&self, frame: MirrorFrame, broker: &Broker) {
-        let ToMirror::Open { epoch, version } = frame.message else { return };
+        let ToMirror::Open { epoch, version, .. } = frame.message else { return };
         let known = self.row.load().copies.as_ref().map_or((0, 0), |copies| (copies.epoch, copies.version));
         if (epoch, version) > known {
             broker.keep_early_open(self.id, frame);
@@ -150,8 +150,8 @@ impl Queue {
     fn take_frame(self: &Arc<Queue>, state: &mut QueueState, frame: MirrorFrame) {
         let Part::Follows(following) = &mut state.part else { return };
         let MirrorFrame { from, link, message } = frame;
-        if let ToMirror::Open { epoch, version } = message {
-            let opened = following.role.open(from, epoch, version);
+        if let ToMirror::Open { epoch, version, number } = message {
+            let opened = following.role.open(from, epoch, version, number);
             following.link = Some(link);
             return self.opened(state, opened);
         }
@@ -165,11 +165,11 @@ impl Queue {
     fn opened(self: &Arc<Queue>, state: &mut QueueState, opened: Opened) {
         let Part::Follows(following) = &mut state.part else { return };
         match opened {
-            Opened::State => {
+            Opened::State(number) => {
                 let epoch = following.role.epoch();
                 let (history, next) = (state.machine.history().clone(), state.machine.state().next);
                 let live = state.machine.state().live.ranges().collect();
-                following.answer(self, &ToHome::State { epoch, history, next, live });
+                following.answer(self, &ToHome::State { epoch, number, history, next, live });
             }
             Opened::Wait => {}
             Opened::Refused(epoch) => following.answer(self, &ToHome::Refused { epoch }),

@@ -263,11 +263,11 @@ impl Queue {
     ) {
         let Part::Leads(leading) = &mut state.part else { return };
         match message {
-            ToHome::State { epoch, history, next, live } if epoch == leading.epoch => {
+            ToHome::State { epoch, number, history, next, live } if epoch == leading.epoch => {
                 let mut has = IndexSet::default();
                 live.into_iter().for_each(|range| has.insert(range));
                 leading.stated.insert(node, (history, next, has));
-                leading.role.stated(node, link);
+                leading.role.stated(node, link, number);
             }
             ToHome::Ack { epoch, number } if epoch == leading.epoch => {
                 if let Some(levelling) = leading.levelling.get_mut(&node) {
@@ -301,9 +301,9 @@ impl Queue {
             }
             for effect in effects {
                 match effect {
-                    HomeEffect::Open(node) => {
+                    HomeEffect::Open { node, number } => {
                         let version = leading.role.version();
-                        put(self, broker, node, &ToMirror::Open { epoch: leading.epoch, version });
+                        put(self, broker, node, &ToMirror::Open { epoch: leading.epoch, version, number });
                     }
                     HomeEffect::CloseStream(node) => drop(leading.levelling.remove(&node)),
                     HomeEffect::Level(node) => self.begin_to_level(leading, &state.machine, node, broker),

@@ -18,6 +18,8 @@ pub enum ToMirror {
         epoch: u64,
         /// The version of the row that it knows.
         version: u64,
+        /// Which asking it is.
+        number: u64,
     },
     /// What the mirror has is made to agree with what the home has; turns follow.
     Reset {
@@ -80,6 +82,8 @@ pub enum ToHome {
     State {
         /// The epoch that was opened.
         epoch: u64,
+        /// The number of the opening that this answers.
+        number: u64,
         /// Whose epoch each index is.
         history: History,
         /// The index that its next message would get.
