@@ -1,7 +1,7 @@
 //! Homes of mirrored queues, spread over the nodes, or away from one.
 //!
-//! Invariant: a home only moves to a node that is up and in sync, so nothing has to be sent for it; no step makes
-//! the nodes less even than they were.
+//! Invariant: a home only moves to a node that is up and in sync, so nothing has to be sent for it, and that is to
+//! have a copy, so that it does not have to move on; no step makes the nodes less even than they were.
 
 use super::{Catalog, CopyChange, CopyStep};
 use crate::catalog::Queue;
@@ -32,9 +32,10 @@ fn homes(catalog: &Catalog, nodes: &[NodeId]) -> BTreeMap<NodeId, usize> {
 }
 
 /// Who could be the home of a queue besides the one it has: of those that may, the one with the fewest homes.
-fn lightest(row: &Queue, homes: &BTreeMap<NodeId, usize>) -> Option<(NodeId, usize)> {
+fn lightest(catalog: &Catalog, row: &Queue, homes: &BTreeMap<NodeId, usize>) -> Option<(NodeId, usize)> {
+    let wanted = catalog.wanted_copies(row).nodes;
     let in_sync = row.copies.iter().flat_map(|copies| &copies.in_sync);
-    let able = in_sync.filter(|node| **node != row.home);
+    let able = in_sync.filter(|node| **node != row.home && wanted.contains(node));
     able.filter_map(|node| Some((*node, *homes.get(node)?))).min_by_key(|(node, count)| (*count, *node))
 }
 
@@ -53,7 +54,7 @@ pub fn balancing_steps(catalog: &Catalog, serving: &[NodeId], most: usize) -> Ve
             break;
         }
         let Some(held) = homes.get(&row.home).copied().filter(|held| *held > allowed) else { continue };
-        let Some((to, count)) = lightest(row, &homes).filter(|(_, count)| *count + 1 < held) else {
+        let Some((to, count)) = lightest(catalog, row, &homes).filter(|(_, count)| *count + 1 < held) else {
             continue;
         };
         if let Some(step) = change(row, CopyStep::HandOver(to)) {
@@ -75,7 +76,7 @@ pub fn leaving_steps(catalog: &Catalog, node: NodeId, most: usize) -> Vec<CopyCh
         if steps.len() >= most {
             break;
         }
-        let Some((to, count)) = lightest(row, &homes) else { continue };
+        let Some((to, count)) = lightest(catalog, row, &homes) else { continue };
         homes.insert(to, count + 1);
         steps.extend(change(row, CopyStep::HandOver(to)));
     }

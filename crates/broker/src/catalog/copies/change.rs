@@ -92,12 +92,16 @@ impl Catalog {
         changed
     }
 
-    /// What a change makes of a row; None when it does not fit.
+    /// What a change makes of a row; None when it does not fit. None does while the home is down: what it proposed
+    /// before would leave a queue to itself that somebody else could lead.
     fn step(&self, row: &Queue, change: &CopyChange, version: u64) -> Option<Stepped> {
+        if !self.is_up(row.home) {
+            return None;
+        }
         let stays = |copies: Copies| Some(Stepped { home: row.home, copies: Some(copies) });
         let Some(copies) = row.copies.as_deref() else {
             let fits = change.step == CopyStep::Start && (change.epoch, change.version) == (0, 0);
-            let may = fits && row.exclusive.is_none() && self.is_up(row.home);
+            let may = fits && row.exclusive.is_none();
             return may.then(|| self.alone_in_sync(row.home, version)).and_then(stays);
         };
         if (copies.epoch, copies.version) != (change.epoch, change.version) {
