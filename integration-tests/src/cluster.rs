@@ -202,6 +202,21 @@ impl Cluster {
         broker.keep_data();
     }
 
+    /// Waits until node `at` has ended by itself; gives its exit code and its log. What it leaves stays.
+    pub fn ended(&mut self, at: usize) -> (Option<i32>, String) {
+        let mut broker = self.nodes[at].take().expect("the node runs");
+        broker.keep_data();
+        broker.ended()
+    }
+
+    /// The command that starts node `at` on its data, with more flags.
+    pub fn command_with(&self, at: usize, flags: &[&str]) -> Command {
+        assert!(self.nodes[at].is_none(), "the node runs");
+        let mut command = self.command(at);
+        command.args(flags);
+        command
+    }
+
     /// Takes the data of a node that was ended away.
     pub fn wipe(&mut self, at: usize) {
         assert!(self.nodes[at].is_none(), "the node runs");

@@ -7,6 +7,9 @@
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+/// An address that no machine has.
+const NOBODY: &str = "02:00:00:00:77:ff";
+
 /// Machines with names of their own.
 pub struct Hosts {
     names: Vec<String>,
@@ -72,14 +75,23 @@ impl Hosts {
         command
     }
 
-    fn filter(&self, at: usize, words: &[&str]) {
-        let done = self.enter(at).arg("iptables").args(words).output().expect("iptables runs");
-        assert!(done.status.success(), "iptables {words:?}: {}", String::from_utf8_lossy(&done.stderr));
-    }
-
-    /// From now on `to` hears nothing of `from`.
+    /// From now on `to` hears nothing of `from`: what `from` sends there goes to a machine that does not exist.
     pub fn deafen(&self, to: usize, from: usize) {
-        self.filter(to, &["-I", "INPUT", "-s", &self.ip(from), "-j", "DROP"]);
+        let (from, to) = (&self.names[from], self.ip(to));
+        run(&[
+            "ip",
+            "-n",
+            from,
+            "neigh",
+            "replace",
+            &to,
+            "lladdr",
+            NOBODY,
+            "dev",
+            "eth0",
+            "nud",
+            "permanent",
+        ]);
     }
 
     /// From now on neither hears of the other.
@@ -90,8 +102,8 @@ impl Hosts {
 
     /// All hear all again.
     pub fn heal(&self) {
-        for at in 0..self.names.len() {
-            self.filter(at, &["-F", "INPUT"]);
+        for name in &self.names {
+            run(&["ip", "-n", name, "neigh", "flush", "dev", "eth0", "nud", "permanent"]);
         }
     }
 }

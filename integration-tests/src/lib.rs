@@ -11,8 +11,11 @@ mod frame;
 mod history;
 mod hosts;
 mod http;
+mod mirrors;
 mod process;
+mod test_dir;
 mod wait;
+mod waiting;
 mod wire;
 
 pub use backlog::{number_of, numbered};
@@ -25,5 +28,7 @@ pub use frame::{Frame, FrameReader, Payload, frame, open_channel, publish_frames
 pub use history::{History, Outcome};
 pub use hosts::Hosts;
 pub use process::{Broker, with_broker, with_broker_args, with_restarts};
+pub use test_dir::TestDir;
 pub use wait::{TEST_TIME_LIMIT, WAIT, soon, wait_for};
+pub use waiting::Waiting;
 pub use wire::{Close, Peer};

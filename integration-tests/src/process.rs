@@ -211,6 +211,15 @@ impl Broker {
         assert!(!log.contains("panicked"), "the broker panicked:\n{log}");
     }
 
+    /// Waits until it has ended by itself; gives its exit code and its log.
+    pub fn ended(&self) -> (Option<i32>, String) {
+        let status = self.wait(STOP_LIMIT);
+        assert!(status.is_some(), "the broker did not end by itself within {STOP_LIMIT:?}");
+        let log = self.whole_log();
+        assert!(!log.contains("panicked"), "the broker panicked:\n{log}");
+        (status.and_then(|status| status.code()), log)
+    }
+
     /// Starts it again, on new ports, on what it left when it was ended.
     pub fn start_again(&mut self, flags: &[&str]) {
         let next = Broker::start_in(self.data_dir.clone(), flags);

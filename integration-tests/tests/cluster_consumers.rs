@@ -3,7 +3,7 @@
 use integration_tests::{
     Channel, Cluster, Deliveries, NOTICE, WAIT, arguments, bodies_of, refusal, wait_for, with_cluster,
 };
-use lapin::options::{BasicConsumeOptions, QueueDeclareOptions};
+use lapin::options::{BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 
 const EXCLUSIVE: QueueDeclareOptions = QueueDeclareOptions {
@@ -92,6 +92,43 @@ fn consumers_on_three_nodes_share_the_work() {
         all.sort();
         assert_eq!(all, ["0", "1", "2"]);
         assert_eq!(home.consumer_count("q").await, 3);
+    });
+}
+
+#[test]
+fn what_a_channel_may_not_hold_is_for_consumers_of_other_nodes() {
+    with_cluster(async |cluster| {
+        let [home, second, third] = channels(cluster).await;
+        home.durable_queue("q").await;
+        home.durable_queue("other").await;
+        let limit = BasicQosOptions { global: true };
+        second.basic_qos(2, limit).await.expect("basic.qos-ok");
+        let (mut full, mut shares) = (second.consume("q", "").await, second.consume("other", "").await);
+        for body in ["1", "2"] {
+            home.publish("", "q", body).await;
+        }
+        let held = full.deliveries(2).await;
+        // A full window takes nothing that somebody else can have, neither here nor for the other consumer of the
+        // channel, whose home had been told that there is room.
+        let (mut free, mut free_too) = (third.consume("q", "").await, home.consume("other", "").await);
+        for body in ["3", "4", "5"] {
+            home.publish("", "q", body).await;
+        }
+        let got = free.deliveries(3).await;
+        assert_eq!(bodies_of(&got), ["3", "4", "5"]);
+        assert!(got.iter().all(|delivery| !delivery.redelivered));
+        for body in ["a", "b", "c", "d"] {
+            home.publish("", "other", body).await;
+        }
+        let got = free_too.deliveries(4).await;
+        assert!(got.iter().all(|delivery| !delivery.redelivered));
+        assert!(full.waiting().is_empty() && shares.waiting().is_empty());
+        // When there is room again it goes on.
+        home.basic_cancel(free_too.tag(), Default::default()).await.expect("basic.cancel-ok");
+        home.publish("", "other", "e").await;
+        held[0].ack(Default::default()).await.expect("ack");
+        let last = shares.delivery().await;
+        assert_eq!((last.data.as_slice(), last.redelivered), (b"e".as_slice(), false));
     });
 }
 

@@ -1,79 +1,11 @@
 //! Nodes that cannot be members are told why, and what to do.
 
-use integration_tests::{Broker, Cluster, SECRET, WAIT, wait_for, with_cluster, with_cluster_of};
-use std::path::PathBuf;
-use std::process::{Child, Command};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use integration_tests::{
+    Broker, Cluster, SECRET, TestDir, WAIT, Waiting, wait_for, with_cluster, with_cluster_of,
+};
+use std::process::Command;
 
-/// A node that does not get as far as serving clients.
-struct Waiting {
-    child: Child,
-    log: Arc<Mutex<String>>,
-}
-
-impl Waiting {
-    fn start(mut command: Command) -> Waiting {
-        let mut child = command.spawn().expect("the broker's binary runs");
-        let log = Arc::new(Mutex::new(String::new()));
-        let (stderr, kept) = (child.stderr.take().expect("stderr is piped"), log.clone());
-        std::thread::spawn(move || {
-            use std::io::BufRead;
-            for line in std::io::BufReader::new(stderr).lines().map_while(Result::ok) {
-                kept.lock().expect("log").push_str(&(line + "\n"));
-            }
-        });
-        Waiting { child, log }
-    }
-
-    fn log(&self) -> String {
-        self.log.lock().expect("log").clone()
-    }
-
-    async fn says(&self, text: &str) {
-        let deadline = Instant::now() + WAIT;
-        while !self.log().contains(text) {
-            assert!(Instant::now() < deadline, "'{text}' is not said:\n{}", self.log());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    /// Its exit code, when it ends by itself.
-    async fn code(&mut self) -> Option<i32> {
-        let deadline = Instant::now() + WAIT;
-        while Instant::now() < deadline {
-            if let Some(status) = self.child.try_wait().expect("a child's state") {
-                return status.code();
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("it goes on:\n{}", self.log());
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A directory that goes at the end.
-struct Dir(PathBuf);
-
-impl Dir {
-    fn new(name: &str) -> Dir {
-        Dir(std::env::temp_dir().join(format!("leveret-refused-{}-{name}", std::process::id())))
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-fn stranger(cluster: &Cluster, dir: &Dir, secret: &str) -> Command {
+fn stranger(cluster: &Cluster, dir: &TestDir, secret: &str) -> Command {
     let addr = cluster.addr(0).replace(".1:", ".77:");
     let flags = [
         "--node-name",
@@ -85,13 +17,13 @@ fn stranger(cluster: &Cluster, dir: &Dir, secret: &str) -> Command {
         "--join",
         cluster.addr(0),
     ];
-    Broker::command_in(&dir.0, &flags)
+    Broker::command_in(dir.path(), &flags)
 }
 
 #[test]
 fn a_node_with_another_secret_stays_out_and_both_sides_say_so() {
     with_cluster(async |cluster| {
-        let dir = Dir::new("secret");
+        let dir = TestDir::new("secret");
         let stranger = Waiting::start(stranger(cluster, &dir, "not the secret of this cluster"));
         stranger.says("secret").await;
         wait_for(WAIT, "the member's line", async || cluster.node(0).log().contains("secret")).await;
@@ -105,8 +37,8 @@ fn a_node_with_another_secret_stays_out_and_both_sides_say_so() {
 #[test]
 fn a_node_with_definitions_of_its_own_is_told_to_start_empty() {
     with_cluster(async |cluster| {
-        let dir = Dir::new("definitions");
-        let mut alone = Broker::start_at(dir.0.clone(), &[]);
+        let dir = TestDir::new("definitions");
+        let mut alone = Broker::start_at(dir.path().to_owned(), &[]);
         alone.connect().await.channel().await.durable_queue("mine").await;
         alone.end(libc::SIGTERM);
         alone.keep_data();
@@ -158,7 +90,7 @@ fn a_members_data_is_not_served_by_a_node_that_is_alone() {
 #[test]
 fn what_is_missing_or_taken_is_told_by_its_key() {
     with_cluster_of(1, &[], async |cluster| {
-        let dir = Dir::new("keys");
+        let dir = TestDir::new("keys");
         let free = cluster.addr(0).replace(".1:", ".78:");
         for (flags, words) in [
             (vec!["--cluster-addr", &free], ["cluster-addr", "cluster-secret-file"]),
@@ -169,7 +101,7 @@ fn what_is_missing_or_taken_is_told_by_its_key() {
             ),
             (vec!["--cluster-addr", &free, "--cluster-secret", "short"], ["cluster-secret", "16"]),
         ] {
-            let text = Broker::refusal_in(&dir.0, &flags);
+            let text = Broker::refusal_in(dir.path(), &flags);
             assert!(words.iter().all(|word| text.contains(word)), "{flags:?}: {text}");
         }
     });
@@ -195,25 +127,64 @@ fn two_processes_on_one_members_data_are_refused() {
     });
 }
 
+/// A copy of a node's data, made while it is stopped.
+fn copy_of(cluster: &Cluster, at: usize) -> TestDir {
+    let copy = TestDir::new("copy");
+    let copied = Command::new("cp").arg("-r").arg(cluster.data_dir(at)).arg(copy.path()).status();
+    assert!(copied.expect("cp runs").success());
+    copy
+}
+
+/// It ends and says why.
+async fn prove_told_of_twin(mut second: Waiting) {
+    assert_eq!(second.code().await, Some(1), "{}", second.log());
+    let log = second.log();
+    assert!(log.contains("data-dir") && log.contains("with a copy of it"), "{log}");
+    assert!(!log.contains(" started: node "), "it serves nobody:\n{log}");
+}
+
 #[test]
-fn a_copy_of_a_members_data_is_told_and_harms_no_other_member() {
+fn a_copy_of_a_members_data_is_refused_while_the_member_runs() {
     with_cluster(async |cluster| {
+        cluster.connect(2).await.channel().await.durable_queue("of the third").await;
         cluster.end(2, libc::SIGTERM);
-        let copy = Dir::new("copy");
-        let copied = Command::new("cp").arg("-r").arg(cluster.data_dir(2)).arg(&copy.0).status();
-        assert!(copied.expect("cp runs").success());
+        let copy = copy_of(cluster, 2);
         cluster.start_some(&[2]);
-        let twin = Waiting::start(stranger(cluster, &copy, SECRET));
-        // One of the two is in; the other members and their clients do not suffer.
-        wait_for(WAIT, "the twin's or a member's word", async || {
-            let logs = [twin.log(), cluster.node(0).log(), cluster.node(2).log()];
-            logs.iter()
-                .any(|log| log.contains("same id") || log.contains("two nodes") || log.contains("own id"))
+        // On the same connections throughout: nobody notices.
+        let home = cluster.connect(2).await.confirm_channel().await;
+        let other = cluster.connect(1).await.confirm_channel().await;
+        for round in ["once", "again"] {
+            prove_told_of_twin(Waiting::start(stranger(cluster, &copy, SECRET))).await;
+            assert!(cluster.node(2).log().contains("two nodes have the id"), "{}", cluster.node(2).log());
+            assert!(other.publish_persistent("", "of the third", round).await.is_ack());
+            assert_eq!(home.bodies("of the third").await, [round]);
+        }
+        assert!(!cluster.node(0).log().contains("started anew"), "no link was replaced");
+    });
+}
+
+#[test]
+fn a_copy_that_took_its_members_place_stays_while_it_runs() {
+    with_cluster(async |cluster| {
+        cluster.connect(2).await.channel().await.durable_queue("of the third").await;
+        cluster.end(2, libc::SIGTERM);
+        let copy = copy_of(cluster, 2);
+        let first = Waiting::start(stranger(cluster, &copy, SECRET));
+        first.says(" started: node ").await;
+        for _ in 0..2 {
+            prove_told_of_twin(Waiting::start(cluster.command_with(2, &[]))).await;
+            let channel = cluster.connect(1).await.confirm_channel().await;
+            assert!(channel.publish_persistent("", "of the third", "m").await.is_ack());
+            assert_eq!(channel.bodies("of the third").await, ["m"]);
+        }
+        assert!(first.log().contains("two nodes have the id"), "{}", first.log());
+        // Once the copy is gone the member is itself again.
+        drop(first);
+        cluster.start_some(&[2]);
+        let channel = cluster.connect(1).await.confirm_channel().await;
+        wait_for(WAIT, "its queue", async || {
+            channel.publish_persistent("", "of the third", "m").await.is_ack()
         })
         .await;
-        let channel = cluster.connect(1).await.confirm_channel().await;
-        channel.durable_queue("q").await;
-        assert!(channel.publish_persistent("", "q", "m").await.is_ack());
-        assert_eq!(cluster.connect(0).await.channel().await.bodies("q").await, ["m"]);
     });
 }

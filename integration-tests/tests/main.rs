@@ -1,6 +1,7 @@
 //! Every feature of the broker, proven from outside: one module per feature.
 
 mod alternate;
+mod authority;
 mod auto_delete;
 mod bad_input;
 mod blocked;
@@ -11,12 +12,18 @@ mod cluster_consumers;
 mod cluster_formation;
 mod cluster_forward;
 mod cluster_history;
+mod cluster_leaving;
+mod cluster_limits;
 mod cluster_loss;
+mod cluster_mirrors;
+mod cluster_overview;
 mod cluster_partition;
 mod cluster_placement;
+mod cluster_recovery;
 mod cluster_refusals;
 mod cluster_restart;
 mod cluster_routing;
+mod cluster_tls;
 mod confirms;
 mod consumer_cancel;
 mod consumer_priority;

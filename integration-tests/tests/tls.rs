@@ -1,50 +1,16 @@
 //! AMQPS: the broker's certificate, and clients' certificates with EXTERNAL.
 
+use crate::authority::Authority;
 use integration_tests::{Broker, Payload, Peer, frame, publish_frames, with_broker_args};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// An authority with a certificate for the broker, and the files the broker reads.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    root: CertificateDer<'static>,
-    dir: PathBuf,
-}
-
 impl Authority {
-    /// The authority itself has guest's name: that must not help anybody.
-    fn new() -> Authority {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("leveret-tls-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&dir).expect("a directory");
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::new(Vec::<String>::new()).expect("parameters");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "guest");
-        let certificate = params.self_signed(&key).expect("a certificate");
-        std::fs::write(dir.join("ca.pem"), certificate.pem()).expect("a file");
-        let root = certificate.der().clone();
-        let authority = Authority { issuer: Issuer::new(params, key), root, dir };
-        let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
-        let certificate = params.signed_by(&key, &authority.issuer).expect("a certificate");
-        std::fs::write(authority.dir.join("cert.pem"), certificate.pem()).expect("a file");
-        std::fs::write(authority.dir.join("key.pem"), key.serialize_pem()).expect("a file");
-        authority
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.dir.join(name).to_str().expect("a path").to_owned()
-    }
-
     /// Runs a test against a broker with TLS.
     fn with_broker(&self, more: &[&str], test: impl AsyncFnOnce(&Broker)) {
         let (cert, key) = (self.file("cert.pem"), self.file("key.pem"));
@@ -85,12 +51,6 @@ impl Authority {
         let stream = TcpStream::connect(broker.amqps.expect("AMQPS is on")).await?;
         let name = ServerName::try_from("localhost").expect("a name");
         TlsConnector::from(Arc::new(config)).connect(name, stream).await
-    }
-}
-
-impl Drop for Authority {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
 

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::load::measure::Pacing;
 use crate::outcome::Outcome;
 use crate::process::Pid;
-use crate::scenario::{Scenario, cluster, limit, persistent, restart_time};
+use crate::scenario::{Scenario, cluster, limit, mirrors, persistent, restart_time};
 use crate::suite;
 
 /// A load generator for AMQP 0-9-1 brokers.
@@ -47,6 +47,8 @@ pub enum Command {
     RestartTime(restart_time::Options),
     /// Three nodes as one: the cost of the way over other nodes, declares, joining
     Cluster(cluster::Options),
+    /// Three nodes with mirrored queues: what a confirm costs, a failover, many idle ones
+    Mirrors(mirrors::Options),
     /// Kill a broker again and again under load, and check that nothing it confirmed is lost
     Crash(crash::Options),
     #[command(hide = true)]

@@ -27,7 +27,7 @@ use clap::Parser;
 use arguments::{Arguments, Command, Common};
 use error::Result;
 use outcome::Outcome;
-use scenario::{Scenario, cluster, limit as limit_scenario, persistent, restart_time};
+use scenario::{Scenario, cluster, limit as limit_scenario, mirrors, persistent, restart_time};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -73,6 +73,11 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         Command::Cluster(options) => {
             let report = cluster::run(&common.any_target()?, &common.pacing(), options)?;
+            common.show(&report.table(), report.outcomes())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Mirrors(options) => {
+            let report = mirrors::run(&common.any_target()?, &common.pacing(), options)?;
             common.show(&report.table(), report.outcomes())?;
             return Ok(ExitCode::SUCCESS);
         }

@@ -3,8 +3,9 @@
 //! Invariant: at most one policy and one operator policy apply to an object; the result depends on the
 //! stored policies only, never on the order they were set in.
 //!
-//! Merging (RabbitMQ): of numbers the smaller one counts; between policy and operator policy other values
-//! are the operator's; between argument and policy the argument is stronger for names and words.
+//! Merging (RabbitMQ): of numbers the smaller one counts, of what says how many copies there are (`ha-mode`,
+//! `ha-params`, `min-in-sync`) the larger one; between policy and operator policy other values are the operator's;
+//! between argument and policy the argument is stronger for names and words.
 
 use crate::catalog::pattern::Pattern;
 use crate::queue::{Overflow, QueueConfig, QueueKind};
@@ -150,6 +151,15 @@ pub fn effective_definition(policy: Option<&Policy>, operator: Option<&Policy>) 
     merged
 }
 
+/// The value of one setting, as in [`effective_definition`].
+pub fn effective_value(policy: Option<&Policy>, operator: Option<&Policy>, key: &str) -> Option<FieldValue> {
+    let value = |policy: Option<&'_ Policy>| policy.and_then(|policy| policy.definition.get(key)).cloned();
+    match (value(policy), value(operator)) {
+        (Some(own), Some(limit)) => Some(merge(key, &own, &limit)),
+        (own, limit) => own.or(limit),
+    }
+}
+
 /// The value that holds when both a user's and an operator's policy have one.
 fn merge(key: &str, own: &FieldValue, operator: &FieldValue) -> FieldValue {
     let chosen = match key {
@@ -168,6 +178,11 @@ fn merge(key: &str, own: &FieldValue, operator: &FieldValue) -> FieldValue {
             (.., Some(_), None) => own,
             (.., None, Some(_)) => operator,
             (FieldValue::Array(a), FieldValue::Array(b), ..) if a.len() > b.len() => own,
+            _ => operator,
+        },
+        // The operator's is the least that the user may ask for.
+        "min-in-sync" => match (own.as_integer(), operator.as_integer()) {
+            (Some(a), Some(b)) if a > b => own,
             _ => operator,
         },
         "message-ttl"

@@ -57,7 +57,9 @@ impl Hearsay {
             Event::QueueDeclared(row) => {
                 assert_eq!(self.queues.insert(row.id.0, format!("{row:?}")), None, "declared twice");
             }
-            Event::QueueConfigured(row) => {
+            Event::QueueConfigured(row)
+            | Event::CopiesChanged(row)
+            | Event::QueueMoved { queue: row, .. } => {
                 let before = self.queues.insert(row.id.0, format!("{row:?}"));
                 assert!(before.is_some(), "configured before it was declared");
             }
@@ -81,7 +83,7 @@ impl Hearsay {
             Event::UserChanged(name) => drop(self.users.insert(name.to_string())),
             Event::UserDeleted(name) => assert!(self.users.remove(&name.to_string())),
             // These rows have a test of their own.
-            Event::QueueMoved { .. }
+            Event::UnsyncedPromoted(_)
             | Event::NodeChanged(_)
             | Event::NodeForgotten(_)
             | Event::TracingChanged(_)

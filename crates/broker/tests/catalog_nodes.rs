@@ -6,7 +6,7 @@
 
 mod catalog;
 
-use broker::catalog::{Binding, Catalog, Command, Destination, Event, Node, Outcome};
+use broker::catalog::{Binding, Catalog, Command, Destination, Event, Node, Outcome, Remains};
 use catalog::every::{self, table};
 use catalog::picture::assert_same;
 use std::path::PathBuf;
@@ -238,7 +238,8 @@ fn an_existing_queue_keeps_its_home() {
 
 #[test]
 fn what_is_left_for_one_node_is_a_catalog_of_its_own() {
-    let (catalog, lost) = cluster().alone(NodeId(2));
+    let Remains { catalog, lost, behind } = cluster().alone(NodeId(2));
+    assert!(behind.is_empty(), "nothing is mirrored");
     let gone: Vec<&str> = lost.iter().map(|queue| queue.name.as_str()).collect();
     assert!(gone.contains(&"durable 1") && gone.contains(&"durable 3") && gone.contains(&"q"), "{gone:?}");
     assert!(!gone.iter().any(|name| name.starts_with("transient") || name.starts_with("exclusive")));

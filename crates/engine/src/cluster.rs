@@ -5,7 +5,7 @@
 use crate::registry::{ChannelListing, ConnectionListing};
 use std::future::Future;
 use std::pin::Pin;
-use types::{ConnectionId, NodeId};
+use types::{ConnectionId, NodeId, UserName, VhostName};
 
 /// An answer to come.
 pub type Coming<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -106,6 +106,23 @@ pub struct RemoteConnection {
     pub channels: Vec<ChannelListing>,
 }
 
+/// How many connections there are, for the limits of a vhost and of a user.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClientCounts {
+    /// To the vhost.
+    pub vhost: u64,
+    /// Of the user.
+    pub user: u64,
+}
+
+/// What another node has counted since its process was started, by the names of [`crate::metrics::Metrics`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // as the names say
+pub struct NodeCounters {
+    pub node: NodeId,
+    pub values: Vec<(String, u64)>,
+}
+
 /// The cluster this node belongs to.
 pub trait ClusterView: Send + Sync {
     /// As it is known now.
@@ -117,12 +134,19 @@ pub trait ClusterView: Send + Sync {
     /// The name of a node; None for a node that is no member.
     fn name_of(&self, node: NodeId) -> Option<String>;
 
-    /// Asks the other nodes what is in their queues and who is connected to them. Comes back after a second
+    /// Asks the other nodes what is in their queues, who is connected to them and what they have counted. Comes back after a second
     /// at the latest; who has not answered by then is shown as it was.
     fn refresh(&self) -> Coming<'_, ()>;
 
     /// Connections to other nodes, as of the last refresh.
     fn connections(&self) -> Vec<RemoteConnection>;
+
+    /// What other nodes that are there have counted, as of the last refresh.
+    fn counters(&self) -> Vec<NodeCounters>;
+
+    /// Asks the other nodes how many connections they have. Comes back after a second at the latest; who has not
+    /// answered by then has none.
+    fn clients(&self, vhost: VhostName, user: UserName) -> Coming<'_, ClientCounts>;
 
     /// Closes a connection to another node.
     fn close_connection(

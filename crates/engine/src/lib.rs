@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod clock;
 pub mod cluster;
 mod committed;
+mod copies;
 mod dead_letter;
 mod delayed;
 mod drive;

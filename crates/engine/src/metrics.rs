@@ -42,8 +42,8 @@ counters! {
     channels_opened: "Channels opened";
     channels_closed: "Channels closed";
     queues_declared: "Queue declares, also of queues that were there";
-    queues_created: "Queues created";
-    queues_deleted: "Queues deleted";
+    queues_created: "Queues created with their home here";
+    queues_deleted: "Queues deleted that had their home here";
     received: "Messages received from publishers";
     received_confirm: "Messages received from publishers that asked for confirms";
     confirmed: "Messages confirmed to publishers";

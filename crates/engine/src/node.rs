@@ -6,10 +6,11 @@
 use crate::alarm::AlarmBoard;
 use crate::catalog::{CatalogMachine, CatalogStore, LocalCatalogStore};
 use crate::cluster::ClusterView;
+use crate::copies::CopyDesk;
 use crate::history::Histories;
 use crate::metrics::Metrics;
 use crate::outlet::Outlet;
-use crate::queue::{DeleteConditions, Homes, NullLogs, Queue, QueueCommand, QueueLogs};
+use crate::queue::{DeleteConditions, Forwarder, Homes, NullLogs, Queue, QueueCommand, QueueLogs};
 use crate::registry::Connections;
 use crate::reply_to;
 use crate::reply_to::Replies;
@@ -49,6 +50,8 @@ pub struct BrokerConfig {
 pub struct Seat {
     /// This node.
     pub node: NodeId,
+    /// This start of its process.
+    pub boot: u64,
     /// The way to queues of other nodes.
     pub homes: Arc<dyn Homes>,
 }
@@ -68,6 +71,7 @@ pub struct Broker {
     storage: Option<Arc<Storage>>,
     pub(crate) unclaimed: Unclaimed,
     pub(crate) cluster_checkpoint: CheckpointSeam,
+    pub(crate) copy_desk: CopyDesk,
     paging: PagingBudget,
     me: Weak<Broker>,
     queues: DashMap<QueueId, Arc<Queue>>,
@@ -113,6 +117,7 @@ impl Broker {
             storage,
             unclaimed: Unclaimed::default(),
             cluster_checkpoint: CheckpointSeam::default(),
+            copy_desk: CopyDesk::default(),
             me: broker.clone(),
             queues: DashMap::new(),
             connections: Connections::default(),
@@ -238,11 +243,19 @@ impl Broker {
 
     /// The way to a queue whose home is another node; None when its home is here.
     pub(crate) fn way_to(&self, row: &Arc<catalog::Queue>) -> Option<Arc<Queue>> {
+        Some(Arc::new(Queue::away(row.clone(), self.forwarder_of(row)?)))
+    }
+
+    /// The way to the home of a queue when that is another node.
+    pub(crate) fn forwarder_of(&self, row: &Arc<catalog::Queue>) -> Option<Arc<dyn Forwarder>> {
         let seat = self.config.seat.as_ref()?;
-        if row.home == seat.node || row.home == NodeId::default() {
-            return None;
-        }
-        Some(Arc::new(Queue::away(row.clone(), seat.homes.forwarder(row))))
+        let is_here = row.home == seat.node || row.home == NodeId::default();
+        (!is_here).then(|| seat.homes.forwarder(row))
+    }
+
+    /// Queues for which something holds.
+    pub(crate) fn queues_where(&self, holds: impl Fn(&Queue) -> bool) -> Vec<Arc<Queue>> {
+        self.queues.iter().filter(|entry| holds(entry.value())).map(|entry| entry.value().clone()).collect()
     }
 
     /// The queue with an id.
@@ -304,13 +317,18 @@ impl Broker {
             if let Event::QueueMoved { queue: row, .. } = event {
                 self.settle_in(row);
             }
+            self.heed_copies(event);
             if let Event::QueueDeclared(row) = event {
                 let queue = self.make_queue(row);
                 let vhost = row.vhost.as_str();
                 queue.set_traced(self.catalog().vhost(vhost).is_some_and(|vhost| vhost.tracing));
                 let is_away = queue.is_away();
-                self.queues.insert(row.id, queue);
-                self.metrics.queues_created.add(1);
+                self.queues.insert(row.id, queue.clone());
+                if row.copies.is_some() {
+                    self.heed_row(&queue, row);
+                }
+                // Each queue is counted by one node of its cluster.
+                self.metrics.queues_created.add(u64::from(!is_away));
                 if let Some(expires_ms) = row.config.expires_ms.filter(|_| !is_away) {
                     self.timer.arm(row.id, crate::clock::now_ms().saturating_add(expires_ms));
                 }
@@ -332,7 +350,7 @@ impl Broker {
                 Event::QueueDeleted(row) => {
                     if let Some((_, queue)) = self.queues.remove(&row.id) {
                         queue.set_gone();
-                        self.metrics.queues_deleted.add(1);
+                        self.metrics.queues_deleted.add(u64::from(!queue.is_away()));
                         self.post(&queue, QueueCommand::Deleted);
                     }
                 }
@@ -346,6 +364,10 @@ impl Broker {
                 Event::Bound { vhost, binding } => self.recall(&vhost, &binding),
                 Event::NodeChanged(node) => self.tell_of_node(&node, true),
                 Event::NodeForgotten(node) => self.tell_of_node(&node, false),
+                Event::UnsyncedPromoted(row) if row.home == self.node() => tracing::warn!(
+                    queue = %row.name, vhost = %row.vhost,
+                    "a mirror that was not in sync is the queue's home, as its policy has it: messages may be lost"
+                ),
                 Event::TracingChanged(vhost) => self.trace_queues_of(&vhost),
                 Event::UserDeleted(user) => {
                     let reason = format!("user '{user}' is deleted");
@@ -358,11 +380,17 @@ impl Broker {
                 _ => {}
             }
         }
+        // Queues whose rows have changed.
+        self.run_posted();
     }
 
     /// A queue has another home. What stays here only learns of it; anything else becomes another queue.
     fn settle_in(&self, row: &Arc<catalog::Queue>) {
         let old = self.queue(row.id);
+        if let Some(queue) = old.as_ref().filter(|queue| row.copies.is_some() || queue.has_copies()) {
+            self.heed_row(queue, row);
+            return;
+        }
         if let Some(queue) = old.as_ref().filter(|queue| !queue.is_away() && row.home == self.node()) {
             queue.set_row(row.clone());
             return;
@@ -499,13 +527,7 @@ impl Broker {
         let mut tick = tokio::time::interval(std::time::Duration::from_secs(HOUSEKEEPING_SECONDS));
         loop {
             tick.tick().await;
-            let queues: Vec<Arc<Queue>> = self
-                .queues
-                .iter()
-                .map(|entry| entry.value().clone())
-                .filter(|queue| queue.keeps_house())
-                .collect();
-            for queue in queues {
+            for queue in self.queues_where(Queue::keeps_house) {
                 self.post(&queue, QueueCommand::Housekeep);
             }
             self.flush();

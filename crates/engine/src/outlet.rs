@@ -18,6 +18,8 @@ pub struct Taken {
     pub bytes: u64,
     /// Nothing more fits until the outlet posts an unblock to the queue.
     pub blocked: bool,
+    /// It is blocked because its channel may hold no more, not because its connection takes no more.
+    pub over_limit: bool,
 }
 
 /// One channel's end of deliveries and confirms. What an outlet is not asked for it need not have: it then
@@ -34,11 +36,26 @@ pub trait Outlet: Send + Sync {
         Taken { blocked: true, ..Taken::default() }
     }
 
+    /// Messages that a consumer may get before its channel holds as many as it may; None: any number. When
+    /// there is no room now, an unblock is posted to the queue as soon as there is some.
+    fn room(&self, _queue: &Arc<Queue>, _consumer: ConsumerId, _no_ack: bool) -> Option<u64> {
+        None
+    }
+
     /// The answer to a basic.get; `remaining` messages are left in the queue.
     fn got(&self, _queue: &Arc<Queue>, _no_ack: bool, _delivery: Option<Delivery<'_>>, _remaining: u64) {}
 
     /// The queue is gone or was taken away: the consumer is cancelled by the broker.
     fn cancelled(&self, _consumer: ConsumerId) {}
+
+    /// The queue has another home; what this one had for the consumer is void. Only for outlets of other nodes,
+    /// which join the new home by themselves.
+    fn moved(&self, _queue: &Arc<Queue>, _consumer: ConsumerId) {}
+
+    /// Whether it stands for clients of another node.
+    fn is_remote(&self) -> bool {
+        false
+    }
 
     /// Publishes numbered `first..=last` are committed in one of their queues; those in `refused` were
     /// not accepted there.

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a connection is listed from the end of its handshake until its task ends.
 
+use crate::cluster::ClientCounts;
 use broker::catalog::Catalog;
 use dashmap::DashMap;
 use std::sync::Arc;
@@ -121,6 +122,16 @@ impl Connections {
         all
     }
 
+    /// How many there are of a vhost and of a user.
+    pub fn clients(&self, vhost: &VhostName, user: &UserName) -> ClientCounts {
+        let mut counts = ClientCounts::default();
+        for connection in &self.by_id {
+            counts.vhost += u64::from(connection.vhost() == vhost);
+            counts.user += u64::from(connection.user() == user);
+        }
+        counts
+    }
+
     /// Closes those that match.
     pub fn close_where(&self, reason: &str, matches: impl Fn(&dyn ConnectionView) -> bool) {
         for (_, connection) in self.all() {
@@ -131,9 +142,9 @@ impl Connections {
     }
 }
 
-/// Whether `user` may connect once more, by the limits of the vhost and the user.
-pub fn within_limit(limit: Option<i64>, count: usize) -> bool {
-    limit.is_none_or(|limit| limit < 0 || (count as i64) < limit)
+/// Whether one more is allowed; a negative limit is none.
+pub fn within_limit(limit: Option<i64>, count: u64) -> bool {
+    limit.and_then(|limit| u64::try_from(limit).ok()).is_none_or(|limit| count < limit)
 }
 
 /// Looks a session's vhost up; it may have been deleted since.

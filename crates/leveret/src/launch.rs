@@ -135,6 +135,8 @@ impl Running {
             .map_err(|error| format!("serving threads cannot be started: {error}"))?;
         tokio::spawn(broker.clone().run_timer());
         tokio::spawn(broker.clone().run_deletions());
+        tokio::spawn(broker.clone().run_copy_steps());
+        tokio::spawn(broker.clone().run_copy_watch());
         tokio::spawn(broker.clone().run_memory_watch());
         tokio::spawn(broker.clone().run_disk_watch());
         tokio::spawn(broker.clone().run_housekeeping());
@@ -160,6 +162,9 @@ impl Running {
 
     /// Ends the parts in order.
     async fn stop(self) -> Result<(), String> {
+        if self.cluster.is_some() {
+            self.broker.hand_over_homes().await;
+        }
         self.server.shut_down(Duration::from_millis(SHUTDOWN_TIMEOUT_MS + 500)).await;
         if let Some(management) = self.management {
             management.stop().await;

@@ -146,9 +146,14 @@ impl<'a> Places<'a> {
         self.api
     }
 
+    /// The name of a node.
+    pub(crate) fn name_of(&self, node: NodeId) -> &str {
+        self.nodes.get(&node).map_or(self.api.node_name(), String::as_str)
+    }
+
     /// The name of a queue's home.
     pub(crate) fn home(&self, row: &catalog::Queue) -> &str {
-        self.nodes.get(&row.home).map_or(self.api.node_name(), String::as_str)
+        self.name_of(row.home)
     }
 
     fn others(&self) -> &Others {

@@ -6,13 +6,14 @@
 use crate::api::Api;
 use crate::client::Client;
 use broker::queue::QueueTotals;
+use engine::cluster::NodeCounters;
 use engine::queue::QueueListing;
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use types::{ConnectionId, QueueId};
+use types::{ConnectionId, NodeId, QueueId};
 
 const INTERVAL: Duration = Duration::from_secs(5);
 /// Queues looked at before other work of this thread has its turn.
@@ -95,6 +96,8 @@ pub(crate) struct Samples {
     queues: Mutex<HashMap<QueueId, QueueSeries>>,
     connections: Mutex<HashMap<ConnectionId, Series<2>>>,
     node: Mutex<HashMap<&'static str, Series<1>>>,
+    /// The same of other nodes.
+    others: Mutex<HashMap<(NodeId, String), Series<1>>>,
     /// What all queues have counted, also those that are gone.
     all: Mutex<QueueSeries>,
 }
@@ -108,9 +111,15 @@ impl Samples {
         self.connections.lock().get(&id).copied().unwrap_or_default()
     }
 
-    /// The rate of one of the node's counters.
-    pub(crate) fn node(&self, name: &str) -> f64 {
-        self.node.lock().get(name).map_or(0.0, |series| series.rate(0))
+    /// The rate of one of the nodes' counters, all nodes together.
+    pub(crate) fn nodes(&self, name: &str) -> f64 {
+        let own = self.node.lock().get(name).map_or(0.0, |series| series.rate(0));
+        let others = self.others.lock();
+        own + others
+            .iter()
+            .filter(|((_, known), _)| known == name)
+            .map(|(_, series)| series.rate(0))
+            .sum::<f64>()
     }
 
     pub(crate) fn all(&self) -> QueueSeries {
@@ -188,6 +197,7 @@ async fn sample(api: &Api, passed: &Passed) {
     *api.samples.queues.lock() = after;
     *api.samples.all.lock() = all;
     sample_node(api, passed);
+    sample_other_nodes(api, passed);
     sample_clients(api, passed);
 }
 
@@ -195,6 +205,22 @@ fn sample_node(api: &Api, passed: &Passed) {
     let mut node = api.samples.node.lock();
     for (name, _, value) in api.broker.metrics().all() {
         node.entry(name).or_default().update([value], passed.here);
+    }
+}
+
+fn sample_other_nodes(api: &Api, passed: &Passed) {
+    let told = api.cluster().map_or_else(Vec::new, |cluster| cluster.counters());
+    let mut series = api.samples.others.lock();
+    let mut before = std::mem::take(&mut *series);
+    for NodeCounters { node, values } in told {
+        for (name, value) in values {
+            let key = (node, name);
+            // A process that was started again counts from 0: how far it got is no rate.
+            let old = before.remove(&key).filter(|old| old.last[0] <= value);
+            if old.is_some() || passed.there.is_some() {
+                series.insert(key, passed.update(old, true, [value]));
+            }
+        }
     }
 }
 

@@ -47,7 +47,11 @@ pub const FORWARD_PUBLISH_MAX_BYTES: usize = 4 * 1024 * 1024;
 pub const FORWARD_DELIVERY_MAX_BYTES: usize = 512 * 1024;
 /// What this software understands of the catalog's commands and of what passes between nodes: goes up with each
 /// addition, which is used once all nodes of a cluster have it.
-pub const CLUSTER_FEATURE_LEVEL: u64 = 1;
+pub const CLUSTER_FEATURE_LEVEL: u64 = 2;
+/// From this level on queues have mirrors.
+pub const MIRRORS_FEATURE_LEVEL: u64 = 2;
+/// Copies of a quorum queue that does not say how many.
+pub const QUORUM_GROUP_DEFAULT: usize = 3;
 /// A node looks so often for its cluster and after the other nodes.
 pub const CLUSTER_LOOK_MS: u64 = 100;
 /// How long a node waits for an answer when it joins.
@@ -58,6 +62,8 @@ pub const CLUSTER_FORM_ALL_MS: u64 = 3_000;
 pub const CLUSTER_SERVE_ALONE_MS: u64 = 5_000;
 /// Members that are not linked are looked for at the addresses of the operator so often.
 pub const CLUSTER_REDISCOVER_MS: u64 = 2_000;
+/// A member that hears nothing of its cluster for so long asks whether it was taken out, and so often.
+pub const CLUSTER_DOUBT_MS: u64 = 1_000;
 /// How long another node has to take a leaving one out.
 pub const CLUSTER_LEAVE_MS: u64 = 20_000;
 /// How long other nodes have to tell what a listing needs of them.
@@ -82,6 +88,30 @@ pub const MIRROR_REOPEN_MS: u64 = 200;
 pub const MIRROR_UNACKED_COUNT_MAX: usize = 65_536;
 /// How long what is asked of a queue's home waits for the first link to a node that is there.
 pub const FORWARD_CONNECT_MS: u64 = 2_000;
+/// What clients of a queue with copies wait for another home of it when its home is out of reach, milliseconds.
+pub const FAILOVER_WAIT_MS: u64 = 10_000;
+/// The same once the catalog says that the home's node is lost, milliseconds.
+pub const FAILOVER_HURRY_MS: u64 = 500;
+/// Bytes of a mirrored queue's turns that are not committed, above which its publishers wait.
+pub const MIRROR_PENDING_MAX_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of messages in one fill of a mirror.
+pub const MIRROR_FILL_MAX_BYTES: usize = 256 * 1024;
+/// Fills that may be under way to one mirror of a queue.
+pub const MIRROR_FILLS_AHEAD: usize = 8;
+/// Bytes waiting for a link above which mirrors are not filled over it.
+pub const MIRROR_LINK_MAX_BYTES: usize = 4 * 1024 * 1024;
+/// How often homes look at copies that they wait for, milliseconds.
+pub const MIRROR_LOOK_MS: u64 = 250;
+/// Steps of queues' copies in one change of the catalog.
+pub const COPY_STEPS_MAX: usize = 1_000;
+/// How often the homes of mirrored queues are spread anew when they are not even, milliseconds.
+pub const COPY_BALANCE_MS: u64 = 10_000;
+/// How long a node that stops waits for its queues' other copies to become their homes, milliseconds.
+pub const COPY_LEAVE_MS: u64 = 3_000;
+/// How long a node keeps what others ask of it as a queue's home before it knows that it is, milliseconds.
+pub const EARLY_WAIT_MS: u64 = 2_000;
+/// Openings of mirrors that are not known yet.
+pub const EARLY_OPENS_MAX: usize = 65_536;
 /// Bytes a queue hands out in one turn before it lets its thread do other work.
 pub const QUEUE_TURN_MAX_BYTES: usize = 1024 * 1024;
 /// Messages of one turn shared between several consumers.

@@ -4,16 +4,16 @@
 //! Invariant: the nodes are processes of this run on 127.0.x.1 to 4; they and their data go when it ends. CPU is
 //! that of all nodes together.
 
-use std::fs;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Instant;
 
 use clap::Args;
 
+use super::many_queues::flood;
+use super::nodes::Nodes;
 use super::{latency, numbered};
-use crate::broker_process::{BrokerCommand, BrokerOptions, BrokerProcess, Ending};
+use crate::broker_process::Ending;
 use crate::client::{Connection, Queue, Target};
 use crate::error::{Error, Result};
 use crate::interrupt;
@@ -23,10 +23,6 @@ use crate::load::measure::{Load, Measured, Pacing, measure};
 use crate::load::publisher::{Pace, Publisher};
 use crate::load::unique_name;
 use crate::outcome::{Outcome, number, table};
-use crate::process::Pid;
-
-const AMQP_PORT: u16 = 5672;
-const CLUSTER_PORT: u16 = 25672;
 
 #[derive(Debug, Clone, Args)]
 pub struct Options {
@@ -51,92 +47,32 @@ pub struct Options {
 const PLACES: [(&str, usize, usize); 3] =
     [("all on one node", 0, 0), ("publish on another", 1, 0), ("publish and consume on others", 1, 2)];
 
-struct Nodes {
-    like: Target,
-    options: Options,
-    dir: PathBuf,
-    /// The second and third number of the addresses.
-    net: (u32, u32),
-    running: Vec<Option<BrokerProcess>>,
-}
+/// Queues of one node that each get every message.
+const FAN_OUT_QUEUES: usize = 10;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Report {
     outcomes: Vec<Outcome>,
     rows: Vec<Vec<String>>,
 }
 
 pub fn run(like: &Target, pacing: &Pacing, options: &Options) -> Result<Report> {
-    let dir = std::env::temp_dir().join(format!("bench-cluster-{}", std::process::id()));
-    fs::create_dir_all(&dir).map_err(|error| Error::io(dir.display().to_string(), &error))?;
-    let pid = std::process::id();
-    let net = (20 + pid % 200, 1 + pid / 200 % 250);
-    let mut nodes = Nodes { like: like.clone(), options: options.clone(), dir, net, running: Vec::new() };
-    let outcome = nodes.figures(pacing);
-    nodes.end();
+    let mut cluster = Cluster { nodes: Nodes::new(like, &options.broker)?, options: options.clone() };
+    let outcome = cluster.figures(pacing);
+    cluster.nodes.end();
     outcome
 }
 
-impl Nodes {
-    fn ip(&self, node: usize) -> String {
-        format!("127.{}.{}.{}", self.net.0, self.net.1, node + 1)
-    }
+/// The nodes, and what is asked for.
+struct Cluster {
+    nodes: Nodes,
+    options: Options,
+}
 
-    fn target(&self, node: usize) -> Result<Target> {
-        let address = format!("{}:{AMQP_PORT}", self.ip(node)).parse::<SocketAddr>();
-        let address = address.map_err(|_| Error::Input("address of a node".into()))?;
-        Ok(self.like.at(&format!("n{}", node + 1), address, None))
-    }
-
-    fn command(&self, node: usize) -> Result<BrokerCommand> {
-        let ip = self.ip(node);
-        let join: Vec<String> = (0..3).map(|at| format!("{}:{CLUSTER_PORT}", self.ip(at))).collect();
-        let text = format!(
-            "{} --node-name n{} --data-dir {{data-dir}} --log-level warn --amqp-addr {ip}:{{port}} --http-addr none \
-             --cluster-addr {ip}:{CLUSTER_PORT} --join {} --cluster-secret the-secret-of-a-measurement",
-            self.options.broker.display(),
-            node + 1,
-            join.join(","),
-        );
-        let options = BrokerOptions { broker: None, broker_command: Some(text) };
-        BrokerCommand::new(&options, &self.dir.join(format!("n{}", node + 1)), AMQP_PORT, 0)
-    }
-
-    /// Starts a node and gives the time until it served a client, in seconds.
-    fn start(&mut self, node: usize) -> Result<()> {
-        let process = self.command(node)?.start()?;
-        if self.running.len() <= node {
-            self.running.resize_with(node + 1, || None);
-        }
-        self.running[node] = Some(process);
-        Ok(())
-    }
-
-    fn await_open(&mut self, node: usize) -> Result<f64> {
-        let target = self.target(node)?;
-        let log = self.command(node)?.log_tail();
-        let Some(process) = self.running[node].as_mut() else { return Ok(0.0) };
-        let opened = process.wait_until_open(&target);
-        opened.map_err(|error| Error::Protocol(format!("node {}: {error}; {log}", node + 1)))?.close()?;
-        Ok(process.started_at.elapsed().as_secs_f64())
-    }
-
-    fn cpu_ns(&self) -> Result<u64> {
-        self.running.iter().flatten().map(|process| Pid(process.pid()).cpu_ns()).sum()
-    }
-
-    fn end(&mut self) {
-        for process in self.running.iter_mut().filter_map(Option::take) {
-            let _ = process.end(Ending::Stopped);
-        }
-        let _ = fs::remove_dir_all(&self.dir);
-    }
-
+impl Cluster {
     fn figures(&mut self, pacing: &Pacing) -> Result<Report> {
-        let mut report = Report { outcomes: Vec::new(), rows: Vec::new() };
-        (0..3).try_for_each(|node| self.start(node))?;
-        let formed = (0..3).map(|node| self.await_open(node)).collect::<Result<Vec<f64>>>()?;
-        let formed = formed.into_iter().fold(0.0, f64::max);
+        let mut report = Report::default();
+        let formed = self.nodes.form()?;
         report.add("three new nodes", "form_s", formed);
         for (name, publish, consume) in PLACES {
             interrupt::check()?;
@@ -146,8 +82,9 @@ impl Nodes {
             if self.options.rate > 0 {
                 self.latency(pacing, &queue, name, publish, consume, &mut report)?;
             }
-            Connection::open(&self.target(0)?)?.delete(&queue)?;
+            Connection::open(&self.nodes.target(0)?)?.delete(&queue)?;
         }
+        self.fan_out(pacing, &mut report)?;
         if self.options.definitions > 0 {
             self.definitions(&mut report)?;
         }
@@ -157,7 +94,7 @@ impl Nodes {
     /// A transient queue on the first node.
     fn queue(&self) -> Result<String> {
         let name = unique_name();
-        let mut connection = Connection::open(&self.target(0)?)?;
+        let mut connection = Connection::open(&self.nodes.target(0)?)?;
         connection.declare(&name, &Queue::default())?;
         connection.close()?;
         Ok(name)
@@ -173,7 +110,7 @@ impl Nodes {
         report: &mut Report,
     ) -> Result<()> {
         let names = [queue.to_owned()];
-        let consumer = Consumer::open(&self.target(consume)?, &names, 0, |_, _| Ok(()))?;
+        let consumer = Consumer::open(&self.nodes.target(consume)?, &names, 0, |_, _| Ok(()))?;
         let make_batch = |connection: &Connection| {
             let kind = Kind {
                 exchange: String::new(),
@@ -184,11 +121,11 @@ impl Nodes {
             Batch::new(&kind, &names)
         };
         let pace = Pace::Flood { confirm_window_msgs: 0 };
-        let publisher = Publisher::open(&self.target(publish)?, make_batch, pace)?;
+        let publisher = Publisher::open(&self.nodes.target(publish)?, make_batch, pace)?;
         let load = one_to_one(publisher, consumer);
-        let (cpu_before, began) = (self.cpu_ns()?, Instant::now());
-        let measured = measure(&self.target(publish)?, pacing, load, false)?;
-        let (cpu_ns, span) = (self.cpu_ns()? - cpu_before, began.elapsed().as_secs_f64());
+        let (cpu_before, began) = (self.nodes.cpu_ns()?, Instant::now());
+        let measured = measure(&self.nodes.target(publish)?, pacing, load, false)?;
+        let (cpu_ns, span) = (self.nodes.cpu_ns()? - cpu_before, began.elapsed().as_secs_f64());
         let rate = measured.window.received as f64 / measured.window.seconds;
         report.add(name, "messages_per_s", rate);
         report.add(name, "cpu_us_per_message", cpu_ns as f64 / 1e3 / (rate * span).max(1.0));
@@ -206,13 +143,35 @@ impl Nodes {
     ) -> Result<()> {
         let names = [queue.to_owned()];
         let options = latency::Options { rate: self.options.rate, size: 100 };
-        let consumer = Consumer::open(&self.target(consume)?, &names, 0, |_, _| Ok(()))?;
-        let publisher = latency::timed_publisher(&self.target(publish)?, "", &names, &options)?;
+        let consumer = Consumer::open(&self.nodes.target(consume)?, &names, 0, |_, _| Ok(()))?;
+        let publisher = latency::timed_publisher(&self.nodes.target(publish)?, "", &names, &options)?;
         let load = one_to_one(publisher, consumer);
-        let measured: Measured = measure(&self.target(publish)?, pacing, load, true)?;
+        let measured: Measured = measure(&self.nodes.target(publish)?, pacing, load, true)?;
         for (figure, share) in [("latency_p50_us", 0.5), ("latency_p99_us", 0.99)] {
             report.add(name, figure, measured.latency_ns.quantile(share) as f64 / 1e3);
         }
+        Ok(())
+    }
+
+    /// A fanout exchange whose publisher is on the second node, its queues and their consumers on the first.
+    fn fan_out(&self, pacing: &Pacing, report: &mut Report) -> Result<()> {
+        interrupt::check()?;
+        eprintln!("bench: fan-out to {FAN_OUT_QUEUES} queues of one other node");
+        let (exchange, home) = (unique_name(), self.nodes.target(0)?);
+        let queues = numbered(&exchange, FAN_OUT_QUEUES, "");
+        let consumers = Consumer::share(&home, &queues, 2, 0, |connection, queue| {
+            connection.declare_exchange(&exchange, "fanout")?;
+            connection.bind(queue, &exchange, "")
+        })?;
+        let publishers = flood(&self.nodes.target(1)?, &exchange, &[String::new()], self.options.size, 1)?;
+        let load = Load { publishers, consumers, deliveries_per_publish: FAN_OUT_QUEUES as u64 };
+        let (cpu_before, began) = (self.nodes.cpu_ns()?, Instant::now());
+        let measured = measure(&self.nodes.target(1)?, pacing, load, false)?;
+        let (cpu_ns, span) = (self.nodes.cpu_ns()? - cpu_before, began.elapsed().as_secs_f64());
+        let rate = measured.window.received as f64 / measured.window.seconds;
+        let name = "fan-out to ten queues of another";
+        report.add(name, "deliveries_per_s", rate);
+        report.add(name, "cpu_us_per_delivery", cpu_ns as f64 / 1e3 / (rate * span).max(1.0));
         Ok(())
     }
 
@@ -222,17 +181,17 @@ impl Nodes {
         eprintln!("bench: {queues} queues and {} bindings", u64::from(queues) * 3);
         let seconds = self.declare("first", queues, &[0, 1, 2])?;
         report.add("declares, three nodes", "declares_per_s", f64::from(queues) / seconds);
-        if let Some(process) = self.running[2].take() {
+        if let Some(process) = self.nodes.take(2) {
             process.end(Ending::Killed)?;
         }
         eprintln!("bench: the same again with one node away");
         let seconds = self.declare("second", queues, &[0, 1])?;
         report.add("declares, one node away", "declares_per_s", f64::from(queues) / seconds);
-        self.start(2)?;
-        let back = self.await_open(2)?;
+        self.nodes.start(2)?;
+        let back = self.nodes.await_open(2)?;
         report.add("a node that was away", "back_s", back);
-        self.start(3)?;
-        let joined = self.await_open(3)?;
+        self.nodes.start(3)?;
+        let joined = self.nodes.await_open(3)?;
         report.add("a new node", "joins_s", joined);
         Ok(())
     }
@@ -241,7 +200,7 @@ impl Nodes {
         let names = numbered(prefix, queues as usize, "");
         let channels = self.options.channels as usize;
         let targets =
-            (0..channels).map(|at| self.target(nodes[at % nodes.len()])).collect::<Result<Vec<_>>>()?;
+            (0..channels).map(|at| self.nodes.target(nodes[at % nodes.len()])).collect::<Result<Vec<_>>>()?;
         let began = Instant::now();
         thread::scope(|scope| {
             let workers: Vec<_> = targets
@@ -278,7 +237,8 @@ fn declare_all(target: &Target, names: &[&String]) -> Result<()> {
 }
 
 impl Report {
-    fn add(&mut self, what: &str, figure: &str, value: f64) {
+    /// One more figure.
+    pub fn add(&mut self, what: &str, figure: &str, value: f64) {
         let mut outcome = Outcome::new("cluster", "three nodes");
         outcome.parameter("what", what);
         outcome.figure(figure, value);

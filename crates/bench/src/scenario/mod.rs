@@ -17,6 +17,8 @@ pub mod latency;
 pub mod limit;
 pub mod many_queues;
 pub mod many_queues_durable;
+pub mod mirrors;
+pub mod nodes;
 pub mod persistent;
 pub mod restart_time;
 pub mod rounds;

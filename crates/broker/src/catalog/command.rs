@@ -1,6 +1,7 @@
 //! What can be asked of the catalog, what it answers, and what follows for the rest of the broker.
 
 use super::binding::Binding;
+use super::copies::CopyChange;
 use super::exchange::Exchange;
 use super::node::Node;
 use super::queue::Queue;
@@ -185,6 +186,10 @@ pub enum Command {
     ForgetNode {
         id: NodeId,
     },
+    /// Steps of queues' copies; those that do not fit any more are passed over.
+    ChangeCopies {
+        changes: Vec<CopyChange>,
+    },
 }
 
 /// What an applied command came to.
@@ -250,13 +255,18 @@ pub enum Event {
         /// It.
         binding: Arc<Binding>,
     },
-    /// A queue has another home; `from` is 0 when it had none.
+    /// A queue has another home, and other copies if it is mirrored; `from` is 0 when it had none.
     QueueMoved {
         /// It, as it is now.
         queue: Arc<Queue>,
         /// Where it was.
         from: NodeId,
     },
+    /// A queue has other copies, or another epoch, and the same home.
+    CopiesChanged(Arc<Queue>),
+    /// Nobody in sync was left, and a mirror that was not became the home, as the queue's policy has it: messages may
+    /// be lost. The move is told before.
+    UnsyncedPromoted(Arc<Queue>),
     /// A node is new, was lost or is back.
     NodeChanged(Arc<Node>),
     /// A node does not belong to the cluster any more.

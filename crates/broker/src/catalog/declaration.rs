@@ -153,6 +153,7 @@ impl Vhost {
             kind,
             arguments: wish.arguments,
             user: wish.user,
+            copies: None,
             home,
         });
         self.queues.insert(queue.name.clone(), queue.clone());

@@ -41,6 +41,7 @@ const KEYS: &[(&str, Form, &str)] = &[
     ("max-length", Form::Integer(0), "maximum length"),
     ("max-length-bytes", Form::Integer(0), "maximum length in bytes"),
     ("message-ttl", Form::Integer(0), "message TTL"),
+    ("min-in-sync", Form::Integer(1), "minimum of copies in sync"),
     ("overflow", Form::OneOf(&["drop-head", "reject-publish", "reject-publish-dlx"]), "overflow value"),
     (
         "queue-leader-locator",
@@ -78,6 +79,7 @@ const OPERATOR_KEYS: &[&str] = &[
     "ha-mode",
     "ha-params",
     "ha-sync-mode",
+    "min-in-sync",
 ];
 
 /// 406 in the form of RabbitMQ's parameter validation, which the HTTP API hands on with status 400.

@@ -77,7 +77,12 @@ fn compare_vhosts(old: &Vhost, new: &Vhost, events: &mut Vec<Event>) {
                 declared.push(Event::QueueMoved { queue: new.clone(), from: old.home });
                 declared.push(Event::QueueConfigured(new.clone()));
             }
-            DiffItem::Update { new: (_, new), .. } => declared.push(Event::QueueConfigured(new.clone())),
+            DiffItem::Update { old: (_, old), new: (_, new) } => {
+                if old.copies != new.copies {
+                    declared.push(Event::CopiesChanged(new.clone()));
+                }
+                declared.push(Event::QueueConfigured(new.clone()));
+            }
         }
     }
     for item in old.exchanges.diff(&new.exchanges) {

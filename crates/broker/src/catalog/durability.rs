@@ -32,6 +32,7 @@ impl Command {
             | Command::PutNode { .. }
             | Command::NodeLost { .. }
             | Command::ForgetNode { .. }
+            | Command::ChangeCopies { .. }
             | Command::AddVhost { .. }
             | Command::DeleteVhost { .. }
             | Command::SetVhostLimit { .. }

@@ -74,6 +74,7 @@ impl Exchange {
             policy: None,
             operator_policy: None,
             user: self.user.clone(),
+            copies: None,
             home: self.home,
         }))
     }

@@ -28,7 +28,7 @@ pub(crate) mod vhost;
 pub use binding::{Binding, Destination};
 pub use command::{Command, Event, Outcome};
 pub use exchange::{Exchange, ExchangeKind, HashBy};
-pub use node::Node;
+pub use node::{Node, Remains};
 pub use pattern::Pattern;
 pub use queue::{Queue, check_exclusive};
 pub use user::{Permission, TopicPattern, TopicPermission, User, UserLimits};
@@ -110,6 +110,7 @@ impl Catalog {
             Command::PutNode { node } => self.put_node(node, change)?,
             Command::NodeLost { id, boot } => self.lose_node(id, boot, change),
             Command::ForgetNode { id } => self.forget_node(id, change)?,
+            Command::ChangeCopies { changes } => self.change_copies(changes, change),
             Command::AddVhost { name, description, tags, default_queue_type } => {
                 self.add_vhost(name, description, tags, default_queue_type, change)
             }
@@ -300,14 +301,33 @@ impl Catalog {
         change: &mut Change<'_>,
     ) -> Result<Outcome, AmqpError> {
         let id = QueueId(self.last_queue_id + 1);
-        let (queue, created) = self.vhost_mut(vhost)?.declare_queue(wish, id, home, change)?;
+        let declared = change.events.len();
+        let (mut queue, created) = self.vhost_mut(vhost)?.declare_queue(wish, id, home, change)?;
         if created {
             self.last_queue_id = id.0;
             if let Some(owner) = queue.exclusive {
                 self.exclusive_queues.insert((owner, vhost.clone(), queue.name.clone()));
             }
+            queue = self.mirror_new(queue, declared, change);
         }
         Ok(Outcome::Queue { queue, created })
+    }
+
+    /// Gives a new queue the copies that are wanted of it; what was told of it tells of them.
+    fn mirror_new(&mut self, queue: Arc<Queue>, told_at: usize, change: &mut Change<'_>) -> Arc<Queue> {
+        let Some((home, copies)) = self.first_copies(&queue, change.version) else { return queue };
+        let row = Arc::new(Queue { home, copies: copies.map(Arc::new), ..(*queue).clone() });
+        if let Ok(vhost) = self.vhost_mut(&queue.vhost) {
+            vhost.queues.insert(row.name.clone(), row.clone());
+        }
+        for event in &mut change.events[told_at..] {
+            if let Event::QueueDeclared(told) = event
+                && told.id == row.id
+            {
+                *told = row.clone();
+            }
+        }
+        row
     }
 
     /// Deletes a queue; false if the name means none, or another one than `id`.

@@ -1,10 +1,12 @@
 //! The nodes of a cluster as the catalog knows them, and what a node's coming and going does to the rows.
 //!
 //! Invariant: every queue of a cluster has its home on a node that has a row. What a node held in memory alone
-//! goes when the node does, with its bindings; what it holds on disk waits for it.
+//! goes when the node does, with its bindings; what it holds on disk waits for it. What other nodes have copies of
+//! goes on there (`copies/loss.rs`).
 
 use super::Catalog;
 use super::command::Event;
+use super::copies::Lost;
 use super::topology::Change;
 use super::vhost::Vhost;
 use std::sync::Arc;
@@ -25,6 +27,17 @@ pub struct Node {
     pub up: bool,
     /// What its software understands (see `FormCluster`).
     pub feature_level: u64,
+}
+
+/// What is left of a cluster for a node that goes on alone.
+#[derive(Clone, Debug)]
+pub struct Remains {
+    /// What is declared.
+    pub catalog: Catalog,
+    /// Durable queues that are gone: only other nodes had them.
+    pub lost: Vec<Arc<super::Queue>>,
+    /// Durable queues that are there, but may lack messages: the copy was not in sync.
+    pub behind: Vec<Arc<super::Queue>>,
 }
 
 impl Catalog {
@@ -62,8 +75,8 @@ impl Catalog {
         Ok(true)
     }
 
-    /// A node joins or has started again. A new start loses what it held in memory; a new node under the name
-    /// of one that is down takes that one's place, without its messages.
+    /// A node joins or has started again. A new start loses what it held in memory and leads its mirrored queues in
+    /// new epochs; a new node under the name of one that is down takes that one's place, without its messages.
     pub(crate) fn put_node(&mut self, node: Node, change: &mut Change<'_>) -> Result<bool, AmqpError> {
         if !self.is_cluster() {
             return Err(AmqpError::precondition_failed("there is no cluster to join"));
@@ -75,23 +88,32 @@ impl Catalog {
                 let text = format!("node name '{}' is taken by a node that is running", node.name);
                 return Err(AmqpError::precondition_failed(text));
             }
-            self.lose_passing_rows(namesake.id, change);
             self.set_node(node.clone(), change);
+            self.lose_disk(namesake.id, change);
             self.move_homes(namesake.id, node.id, change);
             self.nodes.remove(&namesake.id);
             change.events.push(Event::NodeForgotten(namesake));
             return Ok(true);
         }
-        match self.nodes.get(&node.id) {
+        let restarted = match self.nodes.get(&node.id) {
             Some(known) if **known == node => return Ok(false),
-            Some(known) if known.boot != node.boot => self.lose_passing_rows(node.id, change),
-            _ => {}
+            Some(known) => known.boot != node.boot,
+            None => false,
+        };
+        let id = node.id;
+        if restarted {
+            self.lose_passing_rows(id, change);
         }
         self.set_node(node, change);
+        if restarted {
+            self.end_lost(id, Lost::Memory, change);
+            self.renew_epochs(id, change);
+        }
+        self.take_homes(id, change);
         Ok(true)
     }
 
-    /// A node is gone for now; nothing happens if it has started again since.
+    /// A node is gone for now, and mirrored queues get homes elsewhere; nothing happens if it has started again since.
     pub(crate) fn lose_node(&mut self, id: NodeId, boot: u64, change: &mut Change<'_>) -> bool {
         let Some(node) = self.nodes.get(&id).filter(|node| node.up && node.boot == boot) else {
             return false;
@@ -99,15 +121,17 @@ impl Catalog {
         let lost = Node { up: false, ..(**node).clone() };
         self.lose_passing_rows(id, change);
         self.set_node(lost, change);
+        self.end_lost(id, Lost::Reach, change);
         true
     }
 
-    /// A node will not come back: queues with their home there go.
+    /// A node will not come back: queues go that only it had.
     pub(crate) fn forget_node(&mut self, id: NodeId, change: &mut Change<'_>) -> Result<bool, AmqpError> {
         let Some(node) = self.nodes.get(&id).cloned() else { return Ok(false) };
         if self.nodes.len() == 1 {
             return Err(AmqpError::precondition_failed("the last node of a cluster cannot be forgotten"));
         }
+        self.lose_copies(id, Lost::Disk, change);
         for (vhost, names) in self.queues_at(id, |_| true) {
             for name in names {
                 self.delete_queue(&vhost, &name, None, change)?;
@@ -123,10 +147,11 @@ impl Catalog {
     }
 
     /// What is left of a cluster for one of its nodes, as if it had always been alone: the other nodes are gone
-    /// with the queues that lived there. Gives these.
-    pub fn alone(mut self, me: NodeId) -> (Catalog, Vec<Arc<super::Queue>>) {
+    /// with the queues that only they had. Queues with a copy here are at home here.
+    pub fn alone(mut self, me: NodeId) -> Remains {
         let mut events = Vec::new();
         let mut change = Change { version: self.version + 1, events: &mut events };
+        let mut behind = self.keep_own_copies(me, &mut change);
         let others: Vec<NodeId> = self.nodes.keys().copied().filter(|id| *id != me).collect();
         for other in others {
             self.lose_passing_rows(other, &mut change);
@@ -147,7 +172,26 @@ impl Catalog {
             _ => None,
         });
         let lost = lost.collect();
-        (self, lost)
+        // What was in memory alone is not there.
+        behind.retain(|queue| queue.durable);
+        Remains { catalog: self, lost, behind }
+    }
+
+    /// A node's copies are lost, and queues with them that nobody else has.
+    fn end_lost(&mut self, id: NodeId, lost: Lost, change: &mut Change<'_>) {
+        for row in self.lose_copies(id, lost, change) {
+            // It was just there.
+            let _ = self.delete_queue(&row.vhost, &row.name, None, change);
+        }
+    }
+
+    /// A node's disk is gone, and another one takes its place: others lead what it led. Of what nobody else has only
+    /// the rows are left, as of queues without mirrors.
+    fn lose_disk(&mut self, id: NodeId, change: &mut Change<'_>) {
+        for row in self.lose_copies(id, Lost::Disk, change) {
+            self.forget_copies(&row, change);
+        }
+        self.lose_passing_rows(id, change);
     }
 
     fn set_node(&mut self, node: Node, change: &mut Change<'_>) {
@@ -171,7 +215,9 @@ impl Catalog {
 
     /// Queues that lived in the memory of a node are gone, and with them what would go with them.
     fn lose_passing_rows(&mut self, home: NodeId, change: &mut Change<'_>) {
-        for (vhost, names) in self.queues_at(home, |queue| !queue.survives_restart()) {
+        for (vhost, names) in
+            self.queues_at(home, |queue| !queue.survives_restart() && queue.copies.is_none())
+        {
             for name in names {
                 // It was just there.
                 let _ = self.delete_queue(&vhost, &name, None, change);

@@ -35,6 +35,8 @@ pub struct Queue {
     pub user: UserName,
     /// The node that has its messages; 0 where there is no cluster.
     pub home: NodeId,
+    /// Its copies; None for a queue that is not mirrored.
+    pub copies: Option<Arc<super::copies::Copies>>,
 }
 
 /// Refuses the use of another connection's exclusive queue.

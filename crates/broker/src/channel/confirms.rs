@@ -33,6 +33,7 @@ pub struct Confirms {
     pending: VecDeque<Pending>,
     /// Ranges done while older ones are not.
     early: Vec<u64>,
+    confirmed: u64,
 }
 
 impl Confirms {
@@ -58,6 +59,11 @@ impl Confirms {
     /// How many publishes have no answer yet.
     pub fn unconfirmed(&self) -> u64 {
         self.pending.iter().filter(|range| !range.answered).map(|range| range.last - range.first + 1).sum()
+    }
+
+    /// How many publishes were confirmed, and not refused, since the last call.
+    pub fn take_confirmed(&mut self) -> u64 {
+        std::mem::take(&mut self.confirmed)
     }
 
     fn position(&self, tag: u64) -> usize {
@@ -118,6 +124,7 @@ impl Confirms {
                 run = Some((range.first, range.last));
                 flush(&mut run, &mut replies, true);
             } else {
+                self.confirmed += range.last - range.first + 1;
                 run = Some((run.map_or(range.first, |(first, _)| first), range.last));
             }
         }
@@ -130,6 +137,9 @@ impl Confirms {
             }
             range.answered = true;
             let nack = range.nacked;
+            if !nack {
+                self.confirmed += range.last - range.first + 1;
+            }
             replies.extend((range.first..=range.last).map(|tag| ConfirmReply { tag, multiple: false, nack }));
         }
         replies
@@ -164,6 +174,7 @@ mod tests {
         confirms.committed(5, 6);
         assert_eq!(confirms.take_replies(), [reply(6, true, false)]);
         assert_eq!(confirms.unconfirmed(), 0);
+        assert_eq!((confirms.take_confirmed(), confirms.take_confirmed()), (6, 0));
     }
 
     #[test]
@@ -173,6 +184,7 @@ mod tests {
         confirms.publish(2, 1);
         confirms.committed(2, 3);
         assert_eq!(confirms.take_replies(), [reply(2, false, false), reply(3, false, false)]);
+        assert_eq!(confirms.take_confirmed(), 2);
         assert_eq!(confirms.unconfirmed(), 1);
         confirms.committed(1, 1);
         assert_eq!(confirms.take_replies(), [reply(1, false, false)]);

@@ -23,6 +23,19 @@ pub enum DeathReason {
 }
 
 impl DeathReason {
+    const ALL: [DeathReason; 4] =
+        [DeathReason::Rejected, DeathReason::Expired, DeathReason::MaxLength, DeathReason::DeliveryLimit];
+
+    /// Its number in logs and between nodes.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The reason with a number.
+    pub fn of_code(code: u8) -> Option<DeathReason> {
+        DeathReason::ALL.get(usize::from(code)).copied()
+    }
+
     /// The word in `x-death`.
     pub fn as_str(self) -> &'static str {
         match self {

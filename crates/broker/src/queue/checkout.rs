@@ -190,7 +190,7 @@ impl QueueMachine {
         }
     }
 
-    fn count_returned(&self, ranges: &[Range]) -> u64 {
+    pub(super) fn count_returned(&self, ranges: &[Range]) -> u64 {
         if self.state.returns.is_empty() {
             return 0;
         }

@@ -6,8 +6,10 @@
 use super::config::QueueConfig;
 use super::index_set::{IndexSet, Range};
 use super::picks::Picks;
+use super::record::Encoded;
 use super::stored_entry::StoredEntry;
 use crate::message::{Chunk, DeathReason};
+use crate::replica::History;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -37,6 +39,15 @@ pub enum LogCommand {
     Configure(Box<QueueConfig>),
     /// Messages' bytes are in a block.
     Moved(Box<StoredEntry>),
+    /// Which epoch each index is of, and the next message's index.
+    Epochs {
+        /// The epochs.
+        history: History,
+        /// The index.
+        next: u64,
+    },
+    /// A record as it is, of what was applied already.
+    Written(Encoded),
 }
 
 /// What the log says of a queue.
@@ -52,6 +63,8 @@ pub struct LogState {
     pub discarding: BTreeMap<u64, DeathReason>,
     /// The queue's settings.
     pub config: QueueConfig,
+    /// Which epoch each index is of; empty for a queue that never had mirrors.
+    pub history: History,
 }
 
 impl LogState {
@@ -83,7 +96,10 @@ impl LogState {
                 }
             }
             LogCommand::Configure(config) => self.config = (**config).clone(),
-            LogCommand::Moved(_) => {}
+            LogCommand::Epochs { history, next } => {
+                (self.history, self.next) = (history.clone(), *next);
+            }
+            LogCommand::Moved(_) | LogCommand::Written(_) => {}
         }
     }
 

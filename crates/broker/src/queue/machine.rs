@@ -5,10 +5,12 @@
 
 use super::config::{Overflow, QueueConfig};
 use super::consumers::{Consumer, ConsumerError, Consumers};
+use super::gate::Pending;
 use super::index_set::{IndexSet, Range};
 use super::log_state::{LogCommand, LogState};
 use super::picks::Picks;
 use super::ready::Ready;
+use super::record;
 use super::tail::Tail;
 use crate::message::{Chunk, DeathReason, Persistence, Record};
 use std::collections::BTreeSet;
@@ -78,6 +80,15 @@ pub struct QueueMachine {
     pub(super) log: Vec<LogCommand>,
     /// Whether anybody wants the commands.
     pub(super) logged: bool,
+    /// Messages wait for their commit.
+    pub(super) gated: bool,
+    pub(super) pending: Pending,
+    /// It is a mirror.
+    pub(super) following: bool,
+    /// Segments of a mirror whose places in the log are not known yet: their first indexes.
+    pub(super) unplaced: Vec<u64>,
+    /// One more whenever indexes were cut off that may be given again.
+    pub(super) era: u64,
 }
 
 impl QueueMachine {
@@ -102,6 +113,11 @@ impl QueueMachine {
             lettered: BTreeSet::new(),
             log: Vec::new(),
             logged,
+            gated: false,
+            pending: Pending::default(),
+            following: false,
+            unplaced: Vec::new(),
+            era: 0,
         }
     }
 
@@ -120,7 +136,7 @@ impl QueueMachine {
         std::mem::take(&mut self.log)
     }
 
-    fn commit(&mut self, command: LogCommand) {
+    pub(super) fn commit(&mut self, command: LogCommand) {
         self.state.apply(&command);
         if self.logged {
             self.log.push(command);
@@ -135,10 +151,12 @@ impl QueueMachine {
         {
             return picks.len();
         }
-        let by_count = config.max_length.map_or(u64::MAX, |max| max.saturating_sub(self.ready.count()));
+        let by_count = config
+            .max_length
+            .map_or(u64::MAX, |max| max.saturating_sub(self.ready.count() + self.pending.count));
         let count = by_count.min(picks.len().into()) as u32;
         let Some(bytes_max) = config.max_length_bytes else { return count };
-        let mut bytes = self.ready_bytes;
+        let mut bytes = self.ready_bytes + self.pending.bytes;
         (0..count)
             .take_while(|position| {
                 bytes += u64::from(chunk.head(picks.ordinal(*position)).body_bytes);
@@ -160,12 +178,25 @@ impl QueueMachine {
             (chunk, picks)
         };
         let uniform = chunk.is_uniform();
-        if self.logged {
+        if self.logged && !self.gated {
             self.note_volatile(first, &chunk, &picks);
         }
         self.tail.append(first, chunk.clone(), picks.clone(), now_ms);
-        self.commit(LogCommand::Enqueue { first, chunk, picks, at_ms: now_ms });
+        // Every copy has every message: none is left out because a crash may forget it.
+        let written = self.gated.then(|| record::encode_all(first, &chunk, &picks, now_ms, self.handed));
+        let command = LogCommand::Enqueue { first, chunk, picks, at_ms: now_ms };
+        match written {
+            None => self.commit(command),
+            Some(written) => {
+                self.state.apply(&command);
+                self.write(written);
+            }
+        }
         self.totals.publish += u64::from(count);
+        if self.gated {
+            self.pending.push(range, bytes);
+            return first;
+        }
         self.ready_bytes += bytes;
         if uniform {
             self.ready.insert(0, range);
@@ -311,10 +342,13 @@ impl QueueMachine {
         self.discard(over, DeathReason::DeliveryLimit, now_ms);
     }
 
-    /// Messages come back that no client has seen: they were on their way. They do not count as returned.
+    /// Messages come back that no client has seen: they were on their way. They count neither as returned nor as
+    /// delivered.
     pub fn put_back(&mut self, consumer: ConsumerId, ranges: &[Range]) {
         let live = self.answerable(ranges);
-        self.leave_unacked(consumer, &live);
+        let count = self.leave_unacked(consumer, &live);
+        self.totals.deliver = self.totals.deliver.saturating_sub(count);
+        self.totals.redeliver = self.totals.redeliver.saturating_sub(self.count_returned(&live));
         for range in live {
             self.make_ready(range);
             self.note_deadlines(range);
@@ -454,6 +488,7 @@ impl QueueMachine {
     /// Everything goes, whoever holds it: the queue is deleted.
     pub fn clear(&mut self) {
         self.purge();
+        self.pending.clear();
         self.state.discarding.clear();
         self.lettered.clear();
         (self.unacked_count, self.unacked_bytes) = (0, 0);
@@ -556,18 +591,20 @@ impl QueueMachine {
     pub fn validate(&self) {
         let live = self.state.live.count();
         let discarding = self.state.discarding.len() as u64;
-        assert_eq!(
-            live,
-            self.ready.count() + self.unacked_count + discarding,
-            "live = ready + unacked + discarding"
-        );
+        let held = self.ready.count() + self.unacked_count + self.pending.count;
+        if self.following {
+            assert_eq!(held, 0, "a mirror hands nothing out");
+            return self.tail.validate(&self.state.live);
+        }
+        assert_eq!(live, held + discarding, "live = ready + unacked + pending + discarding");
         let bytes =
             |ranges: Vec<Range>| ranges.into_iter().map(|range| self.tail.body_bytes(range)).sum::<u64>();
         if !self.tail.estimates {
             assert_eq!(self.ready_bytes, bytes(self.ready.front(u64::MAX)), "ready bytes");
             let all = bytes(self.state.live.ranges().collect());
             let dead = bytes(self.state.discarding.keys().map(|index| (*index, index + 1)).collect());
-            assert_eq!(all, self.ready_bytes + self.unacked_bytes + dead, "all bytes");
+            let held = self.ready_bytes + self.unacked_bytes + self.pending.bytes;
+            assert_eq!(all, held + dead, "all bytes");
         }
         for (start, end) in self.state.live.ranges() {
             for index in start..end {

@@ -26,14 +26,16 @@ pub struct PageJob {
     pub ranges: Vec<Range>,
     /// Bytes of their records, about.
     pub bytes: u64,
+    /// The queue's era when it was made.
+    pub(super) era: u64,
     parts: Vec<Part>,
     /// Offset of the first message that arrived at a time, and that time.
     pub(super) arrivals: Vec<(u32, u64)>,
 }
 
 impl PageJob {
-    pub(super) fn new(first: u64) -> PageJob {
-        PageJob { first, ..PageJob::default() }
+    pub(super) fn new(first: u64, era: u64) -> PageJob {
+        PageJob { first, era, ..PageJob::default() }
     }
 
     pub(super) fn add(&mut self, chunk: Arc<Chunk>, ordinals: Vec<u32>, ranges: &[Range]) {

@@ -102,7 +102,7 @@ impl QueueMachine {
             if alone || open.as_ref().is_some_and(is_full) {
                 jobs.extend(open.take());
             }
-            let job = open.get_or_insert_with(|| PageJob::new(segment.first));
+            let job = open.get_or_insert_with(|| PageJob::new(segment.first, self.era));
             let Some(chunk) = segment.chunk.clone() else { continue };
             let ranges: Vec<Range> = live.within(segment.range()).collect();
             let indexes = ranges.iter().flat_map(|(start, end)| *start..*end);
@@ -145,6 +145,12 @@ impl QueueMachine {
 
     /// The messages of a job are in a block; their memory is given back.
     pub fn paged(&mut self, job: &PageJob, at: BlockAt) {
+        if job.era != self.era {
+            // Its indexes may be others' by now: what is left of it stays where it is.
+            self.page_failed(job);
+            self.tail.free(at);
+            return;
+        }
         let range = (job.first, job.end);
         let live: Vec<Range> = self.state.live.within(range).collect();
         let count: u64 = live.iter().map(|(start, end)| end - start).sum();
@@ -154,7 +160,7 @@ impl QueueMachine {
         }
         let live_bytes = live.iter().map(|range| self.tail.body_bytes(*range)).sum();
         let mut stored = Stored::new(at, live_bytes, job.marks(), job.arrivals.clone());
-        if self.ready.count_within(range) < count {
+        if !self.following && self.ready.count_within(range) < count {
             // Clients hold some of them: their sizes are asked for when they are settled.
             stored.keep_sizes(|| job.sizes());
         }
@@ -253,7 +259,7 @@ impl QueueMachine {
             if segment.moving || segment.relocate || lettered || (ready > 0 && !all) {
                 continue;
             }
-            let held = ready < u64::from(segment.live);
+            let held = !self.following && ready < u64::from(segment.live);
             let chunk = segment.chunk.clone();
             if let (Some(stored), Some(chunk)) = (&mut segment.stored, chunk) {
                 if held { stored.keep_sizes(|| sizes_of(&chunk)) } else { stored.drop_sizes() }

@@ -52,6 +52,19 @@ impl Place {
         picks.into_iter().chain(runs.iter().map(range))
     }
 
+    /// Only the first `count` messages are left.
+    pub(super) fn limit(&mut self, count: u32) {
+        match self {
+            Place::Picks(picks) => drop(picks.split_off(count.min(picks.len()))),
+            Place::Runs(runs) => {
+                runs.retain(|run| run.offset < count);
+                if let Some(last) = runs.last_mut() {
+                    last.count = last.count.min(count - last.offset);
+                }
+            }
+        }
+    }
+
     /// Behind the highest ordinal.
     pub(super) fn ordinals_end(&self) -> u32 {
         match self {

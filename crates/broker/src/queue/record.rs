@@ -7,9 +7,12 @@
 //! discard   reason u8 | at ms | ranges
 //! return    ranges
 //! moved     stored
+//! epochs    next | history
 //! snapshot  next | handed | last ms | ranges of live | returns: index step, count |
 //!           discarding: index step, reason u8 | stored, one behind the other
 //!
+//! version 2 of the snapshot has the history behind `last ms`; it is written where there is one
+//! history:  how many epochs, then each as the step of its number and of its first index
 //! ranges:   how many, then each as the step from the last one's end and its length
 //! runs:     how many, then each as the step from the last one's end, its length, ordinal
 //! stored:   file u64 | offset u32 | length u32 | first | count | runs | live bytes |
@@ -25,19 +28,23 @@ use super::place::Run;
 use super::stored_entry::{StoredEntry, put_ranges, put_runs, ranges, runs, sum, u32_of};
 use crate::codec::{self, DecodeError, Reader};
 use crate::message::{Chunk, DeathReason, Persistence};
+use crate::replica::History;
 use std::sync::Arc;
 
 const VERSION: u8 = 1;
+/// Of snapshots with a history.
+const VERSION_EPOCHS: u8 = 2;
 /// Indexes end here, long before a queue could reach it.
 pub(super) const INDEX_MAX: u64 = 1 << 62;
 /// Queue times end here: with the year 9999.
 const TIME_MAX_MS: u64 = 253_402_300_799_999;
 const ENQUEUE: u8 = 1;
-const SETTLE: u8 = 2;
-const DISCARD: u8 = 3;
-const RETURN: u8 = 4;
-const MOVED: u8 = 5;
-const SNAPSHOT: u8 = 6;
+pub(super) const SETTLE: u8 = 2;
+pub(super) const DISCARD: u8 = 3;
+pub(super) const RETURN: u8 = 4;
+pub(super) const MOVED: u8 = 5;
+pub(super) const SNAPSHOT: u8 = 6;
+pub(super) const EPOCH: u8 = 7;
 
 /// A record read back.
 #[derive(Debug)]
@@ -48,6 +55,7 @@ pub(super) enum Record {
     Return(Vec<Range>),
     Moved(StoredEntry),
     Snapshot(Box<Snapshot>),
+    Epochs { next: u64, history: History },
 }
 
 /// A queue as a record of its own, which makes earlier records needless but for bytes.
@@ -78,7 +86,7 @@ pub(super) fn encode(command: &LogCommand, volatile: &IndexSet, handed: u64) -> 
         }
         LogCommand::Discard(ranges, reason, at_ms) => {
             let ranges = without(ranges, volatile)?;
-            out.extend([DISCARD, reason_code(*reason)]);
+            out.extend([DISCARD, reason.code()]);
             codec::put_varint(&mut out, *at_ms);
             put_ranges(&mut out, &ranges);
         }
@@ -91,6 +99,12 @@ pub(super) fn encode(command: &LogCommand, volatile: &IndexSet, handed: u64) -> 
             out.push(MOVED);
             entry.encode(&mut out);
         }
+        LogCommand::Epochs { history, next } => {
+            out.push(EPOCH);
+            codec::put_varint(&mut out, *next);
+            put_history(&mut out, history);
+        }
+        LogCommand::Written(encoded) => return Some(encoded.clone()),
         // The catalog has the settings.
         LogCommand::Configure(_) => return None,
     }
@@ -102,10 +116,6 @@ pub(super) fn encode(command: &LogCommand, volatile: &IndexSet, handed: u64) -> 
 fn encode_enqueue(first: u64, chunk: &Arc<Chunk>, picks: &Picks, at_ms: u64, handed: u64) -> Option<Encoded> {
     let count = picks.len();
     let mut runs: Vec<Run> = Vec::new();
-    let mut push = |offset: u32, ordinal: u32| match runs.last_mut() {
-        Some(run) if run.offset + run.count == offset && run.ordinal + run.count == ordinal => run.count += 1,
-        _ => runs.push(Run { offset, count: 1, ordinal }),
-    };
     match (chunk.persistence(), picks) {
         (Persistence::None, _) => return None,
         (Persistence::All, Picks::Span(ordinal, count)) => {
@@ -114,7 +124,8 @@ fn encode_enqueue(first: u64, chunk: &Arc<Chunk>, picks: &Picks, at_ms: u64, han
         (persistence, picks) => {
             let lasts = |ordinal: u32| persistence == Persistence::All || chunk.head(ordinal).persistent;
             let kept = (0..count).map(|offset| (offset, picks.ordinal(offset)));
-            kept.filter(|(_, ordinal)| lasts(*ordinal)).for_each(|(offset, ordinal)| push(offset, ordinal));
+            let kept = kept.filter(|(_, ordinal)| lasts(*ordinal));
+            kept.for_each(|(offset, ordinal)| push_run(&mut runs, offset, ordinal));
         }
     }
     let kept: u32 = runs.iter().map(|run| run.count).sum();
@@ -123,12 +134,62 @@ fn encode_enqueue(first: u64, chunk: &Arc<Chunk>, picks: &Picks, at_ms: u64, han
     }
     // Of a chunk that is mostly others' the queue has taken a copy; this is for transient neighbours.
     let body = if kept * 2 >= chunk.len() { chunk.clone() } else { Arc::new(copied(chunk, &mut runs)) };
+    Some((enqueue(first, count, at_ms, handed, &runs), Some(body)))
+}
+
+/// An enqueue record of all messages, transient ones too: every copy of a mirrored queue has them.
+pub(super) fn encode_all(first: u64, chunk: &Arc<Chunk>, picks: &Picks, at_ms: u64, handed: u64) -> Encoded {
+    let count = picks.len();
+    let mut runs: Vec<Run> = Vec::new();
+    match picks {
+        Picks::Span(ordinal, count) => runs.push(Run { offset: 0, count: *count, ordinal: *ordinal }),
+        picks => (0..count).for_each(|offset| push_run(&mut runs, offset, picks.ordinal(offset))),
+    }
+    let body = if count * 2 >= chunk.len() { chunk.clone() } else { Arc::new(copied(chunk, &mut runs)) };
+    (enqueue(first, count, at_ms, handed, &runs), Some(body))
+}
+
+/// Adds a message to the last run, or begins another one.
+fn push_run(runs: &mut Vec<Run>, offset: u32, ordinal: u32) {
+    match runs.last_mut() {
+        Some(run) if run.offset + run.count == offset && run.ordinal + run.count == ordinal => run.count += 1,
+        _ => runs.push(Run { offset, count: 1, ordinal }),
+    }
+}
+
+/// An enqueue record.
+pub(super) fn enqueue(first: u64, count: u32, at_ms: u64, handed: u64, runs: &[Run]) -> Vec<u8> {
     let mut out = vec![VERSION, ENQUEUE];
     for number in [first, count.into(), at_ms, handed] {
         codec::put_varint(&mut out, number);
     }
-    put_runs(&mut out, &runs);
-    Some((out, Some(body)))
+    put_runs(&mut out, runs);
+    out
+}
+
+fn put_history(out: &mut Vec<u8>, history: &History) {
+    codec::put_count(out, history.pairs().len());
+    let mut last = (0, 0);
+    for (epoch, first) in history.pairs() {
+        codec::put_varint(out, epoch - last.0);
+        codec::put_varint(out, first - last.1);
+        last = (*epoch, *first);
+    }
+}
+
+fn history(reader: &mut Reader<'_>) -> Result<History, DecodeError> {
+    let at = reader.position();
+    let count = reader.count(2)?;
+    let mut pairs = Vec::with_capacity(count);
+    let mut last = (0, 0);
+    for _ in 0..count {
+        last = (sum(reader, last.0)?, sum(reader, last.1)?);
+        pairs.push(last);
+    }
+    match History::new(pairs) {
+        Some(history) => Ok(history),
+        None => reader.refuse(at, "epochs that do not ascend"),
+    }
 }
 
 /// A chunk with just the records of `runs`, which then say where they are in it.
@@ -151,9 +212,13 @@ pub(super) fn encode_snapshot(
     last_ms: u64,
     stored: impl Iterator<Item = StoredEntry>,
 ) -> Vec<u8> {
-    let mut out = vec![VERSION, SNAPSHOT];
+    let has_epochs = !state.history.pairs().is_empty();
+    let mut out = vec![if has_epochs { VERSION_EPOCHS } else { VERSION }, SNAPSHOT];
     for number in [state.next, handed, last_ms] {
         codec::put_varint(&mut out, number);
+    }
+    if has_epochs {
+        put_history(&mut out, &state.history);
     }
     let live: Vec<Range> = state.live.ranges().flat_map(|range| volatile.gaps(range)).collect();
     put_ranges(&mut out, &live);
@@ -171,7 +236,7 @@ pub(super) fn encode_snapshot(
     let mut last = 0;
     for (index, reason) in discarding {
         codec::put_varint(&mut out, index - last);
-        out.push(reason_code(*reason));
+        out.push(reason.code());
         last = *index;
     }
     let stored: Vec<StoredEntry> = stored.collect();
@@ -189,10 +254,11 @@ pub(super) fn carries_handed(record: &[u8]) -> bool {
 pub(super) fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
     let mut reader = Reader::new(bytes);
     let version = reader.u8()?;
-    if version != VERSION {
-        return reader.refuse(0, format!("record of version {version}, known is {VERSION}"));
-    }
     let kind = reader.u8()?;
+    let newest = if kind == SNAPSHOT { VERSION_EPOCHS } else { VERSION };
+    if !(VERSION..=newest).contains(&version) {
+        return reader.refuse(0, format!("record of version {version}, known is {newest}"));
+    }
     let record = match kind {
         ENQUEUE => Record::Enqueue {
             first: index(&mut reader)?,
@@ -209,7 +275,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
         }
         RETURN => Record::Return(ranges(&mut reader)?),
         MOVED => Record::Moved(StoredEntry::decode(&mut reader)?),
-        SNAPSHOT => Record::Snapshot(Box::new(snapshot(&mut reader)?)),
+        SNAPSHOT => Record::Snapshot(Box::new(snapshot(&mut reader, version)?)),
+        EPOCH => Record::Epochs { next: index(&mut reader)?, history: history(&mut reader)? },
         other => return reader.refuse(1, format!("record of unknown kind {other}")),
     };
     reader.finish()?;
@@ -229,11 +296,14 @@ pub(super) fn time(reader: &mut Reader<'_>) -> Result<u64, DecodeError> {
     if at_ms > TIME_MAX_MS { reader.refuse(at, format!("time {at_ms} is too late")) } else { Ok(at_ms) }
 }
 
-fn snapshot(reader: &mut Reader<'_>) -> Result<Snapshot, DecodeError> {
+fn snapshot(reader: &mut Reader<'_>, version: u8) -> Result<Snapshot, DecodeError> {
     let mut snapshot = Snapshot::default();
     snapshot.state.next = index(reader)?;
     snapshot.handed = reader.varint()?;
     snapshot.last_ms = time(reader)?;
+    if version == VERSION_EPOCHS {
+        snapshot.state.history = history(reader)?;
+    }
     ranges(reader)?.into_iter().for_each(|range| snapshot.state.live.insert(range));
     let mut index = 0;
     for _ in 0..reader.count(2)? {
@@ -260,21 +330,10 @@ fn without(ranges: &[Range], volatile: &IndexSet) -> Option<Vec<Range>> {
     (!left.is_empty()).then_some(left)
 }
 
-fn reason_code(reason: DeathReason) -> u8 {
-    match reason {
-        DeathReason::Rejected => 0,
-        DeathReason::Expired => 1,
-        DeathReason::MaxLength => 2,
-        DeathReason::DeliveryLimit => 3,
-    }
-}
-
 fn reason(reader: &mut Reader<'_>) -> Result<DeathReason, DecodeError> {
-    Ok(match reader.u8()? {
-        0 => DeathReason::Rejected,
-        1 => DeathReason::Expired,
-        2 => DeathReason::MaxLength,
-        3 => DeathReason::DeliveryLimit,
-        other => return reader.refuse(reader.position() - 1, format!("unknown reason {other}")),
-    })
+    let code = reader.u8()?;
+    match DeathReason::of_code(code) {
+        Some(reason) => Ok(reason),
+        None => reader.refuse(reader.position() - 1, format!("unknown reason {code}")),
+    }
 }

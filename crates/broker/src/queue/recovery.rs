@@ -76,6 +76,10 @@ impl RecoveredQueue {
             }
             Record::Moved(entry) => self.place(entry),
             Record::Snapshot(snapshot) => self.restore(*snapshot),
+            Record::Epochs { next, history } => {
+                (self.state.history, self.state.next) = (history, next);
+                self.limit();
+            }
         }
         Ok(())
     }
@@ -138,7 +142,12 @@ impl RecoveredQueue {
 
     fn restore(&mut self, snapshot: Snapshot) {
         let Snapshot { state, handed, last_ms, stored } = snapshot;
+        let exact = !state.history.pairs().is_empty();
         self.state = state;
+        if exact {
+            // What a mirror was made to agree with: indexes behind it were given again.
+            self.handed = handed;
+        }
         self.note(handed, last_ms);
         let before = std::mem::take(&mut self.segments);
         stored.into_iter().for_each(|entry| self.place(entry));
@@ -149,6 +158,20 @@ impl RecoveredQueue {
             if !covered && segment.stored.is_none() && segment.live > 0 {
                 self.segments.insert(first, segment);
             }
+        }
+        if exact {
+            self.limit();
+        }
+    }
+
+    /// Indexes from the next one on are given again: no segment of before reaches there.
+    fn limit(&mut self) {
+        let next = self.state.next;
+        drop(self.segments.split_off(&next));
+        if let Some((first, segment)) = self.segments.iter_mut().next_back()
+            && segment.range().1 > next
+        {
+            segment.limit((next - first) as u32);
         }
     }
 

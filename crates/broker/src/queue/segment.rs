@@ -75,6 +75,16 @@ impl Segment {
         self
     }
 
+    /// It ends after so many messages; those behind are gone. Tells by how much its cost grew.
+    pub(super) fn limit(&mut self, count: u32) -> i64 {
+        self.count = count;
+        self.place.limit(count);
+        if let Some(stored) = &mut self.stored {
+            stored.arrivals.retain(|(offset, _)| *offset < count);
+        }
+        self.set_chunk(self.chunk.clone())
+    }
+
     pub(super) fn range(&self) -> Range {
         (self.first, self.first + u64::from(self.count))
     }

@@ -198,6 +198,44 @@ impl Tail {
         old
     }
 
+    /// Whether nothing that lives is within a range.
+    pub(super) fn has_room_for(&self, (start, end): Range) -> bool {
+        let within =
+            self.segments.iter().skip(self.position(start)).take_while(|segment| segment.first < end);
+        within.into_iter().all(|segment| segment.live == 0)
+    }
+
+    /// Puts a segment where nothing lives.
+    pub(super) fn insert(&mut self, segment: Segment) {
+        let (start, end) = segment.range();
+        let from = self.position(start);
+        let to = from + self.segments.iter().skip(from).take_while(|other| other.first < end).count();
+        for gone in self.segments.drain(from..to) {
+            self.resident = self.resident.saturating_sub(gone.resident());
+            self.dead -= 1;
+        }
+        self.resident += segment.resident();
+        self.unstored_from = self.unstored_from.min(start);
+        self.segments.insert(from, segment);
+    }
+
+    /// Everything from an index on is over: no segment reaches there any more.
+    pub(super) fn cut(&mut self, index: u64) {
+        while self.segments.back().is_some_and(|last| last.first >= index)
+            && let Some(gone) = self.segments.pop_back()
+        {
+            self.resident = self.resident.saturating_sub(gone.resident());
+            self.dead -= usize::from(gone.live == 0);
+        }
+        if let Some(last) = self.segments.back_mut()
+            && last.range().1 > index
+        {
+            let grown = last.limit((index - last.first) as u32);
+            self.grow(grown);
+        }
+        self.unstored_from = self.unstored_from.min(index);
+    }
+
     /// What was appended since index `from` stands at `position` in the log.
     pub(super) fn note_position(&mut self, from: u64, position: u64) {
         for segment in self.segments.iter_mut().rev() {

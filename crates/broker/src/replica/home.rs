@@ -264,6 +264,25 @@ impl HomeRole {
         }
     }
 
+    /// Whether commits wait for a node.
+    pub fn is_awaited(&self, node: NodeId) -> bool {
+        self.copies.in_sync.contains(&node) || self.proposals.joiner() == Some(node)
+    }
+
+    /// Mirrors: what each is doing, and how many turns it does not have.
+    pub fn mirrors(&self) -> impl Iterator<Item = (NodeId, &'static str, u64)> + '_ {
+        self.reaches.iter().map(|(node, reach)| {
+            let state = match &reach.phase {
+                _ if reach.link.is_none() => "down",
+                Phase::Closed(_) | Phase::Opened { .. } | Phase::Stated => "connecting",
+                Phase::Running(_) if !reach.is_level() => "syncing",
+                Phase::Running(_) if self.copies.in_sync.contains(node) => "in sync",
+                Phase::Running(_) => "joining",
+            };
+            (*node, state, self.position.saturating_sub(reach.has.unwrap_or(0)))
+        })
+    }
+
     /// Whether something waits for this copy, and why it does not have it.
     pub(super) fn lacks(&self, node: NodeId) -> Option<WaitReason> {
         if self.has(node).is_some_and(|has| has >= self.position) || self.position == 0 {

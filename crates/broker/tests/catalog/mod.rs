@@ -4,4 +4,5 @@
 
 pub mod any;
 pub mod every;
+pub mod mirrored;
 pub mod picture;

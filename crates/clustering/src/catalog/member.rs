@@ -9,7 +9,7 @@ use super::raft::{LogId, Membership};
 use super::record::Record;
 use super::snapshot::State;
 use crate::identity::ClusterId;
-use broker::catalog::Catalog;
+use broker::catalog::{Catalog, Remains};
 use engine::storage::ClusterLog;
 use openraft::{EntryPayload, StoredMembership};
 use storage::wal::{EntryKind, Sequence};
@@ -79,10 +79,16 @@ impl Member {
         self.log = LogState::default();
         let nodes: Vec<String> =
             beginning.state.catalog.nodes.values().map(|node| node.name.clone()).collect();
-        let (catalog, lost) = beginning.state.catalog.alone(types::NodeId(self.node));
+        let Remains { catalog, lost, behind } = beginning.state.catalog.alone(types::NodeId(self.node));
         tracing::warn!("recovering without the cluster of nodes {}", nodes.join(", "));
         for queue in lost {
             tracing::warn!(queue = %queue.name, vhost = %queue.vhost, "the queue lived on a node that is given up");
+        }
+        for queue in behind {
+            tracing::warn!(
+                queue = %queue.name, vhost = %queue.vhost,
+                "the copy of the queue that is here was not in sync: it may lack messages"
+            );
         }
         catalog
     }

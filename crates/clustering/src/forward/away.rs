@@ -2,50 +2,23 @@
 //! what the home hands out.
 //!
 //! Invariant: a consumer gets its messages in the order in which they came; what its connection does not take
-//! waits here, in the bounds of the credit that the home has for it. Lock order: consumers, then the
-//! channel or the home.
+//! waits here, in the bounds of the credit that the home has for it; what its channel may not take goes back.
+//! Lock order: consumers, then the channel or the home.
 
-use super::frame::{self, Fate, Question, Registration};
+use super::away_consumer::{ANY_NUMBER, AwayConsumer};
+use super::drift::Drift;
+use super::frame::{self, Fate, Outgoing, Question, Registration};
 use super::home::{Home, Request};
 use broker::catalog;
 use broker::queue::{Handed, Range};
-use engine::outlet::{Outlet, Taken};
-use engine::queue::{AddConsumer, ConsumerListing, Enqueue, Forwarder, QueueListing, Ticket};
+use engine::queue::{AddConsumer, Clients, ConsumerListing, Enqueue, Forwarder, QueueListing, Ticket};
 use engine::{Broker, Queue, QueueCommand};
 use parking_lot::Mutex;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 use tokio::sync::oneshot;
-use types::limits::FORWARD_DELIVERY_MAX_BYTES;
-use types::{ConsumerId, QueueId};
-
-/// Credit that is given back in one go.
-const CREDIT_STEP_BYTES: u64 = FORWARD_DELIVERY_MAX_BYTES as u64 / 4;
-/// What a message costs beyond its record, bytes.
-pub(super) const MESSAGE_COST_BYTES: u64 = 64;
-
-/// What messages cost of a consumer's credit.
-pub(super) fn cost(record_bytes: usize, count: u32) -> u64 {
-    record_bytes as u64 + MESSAGE_COST_BYTES * u64::from(count)
-}
-
-/// Waits for the home to say that the consumer has left.
-struct Leaving {
-    reply: oneshot::Sender<bool>,
-    was_there: bool,
-}
-
-struct AwayConsumer {
-    id: ConsumerId,
-    no_ack: bool,
-    outlet: Arc<dyn Outlet>,
-    /// Came and was not taken yet.
-    backlog: VecDeque<Handed>,
-    /// Taken since the home last heard of it, as credit counts.
-    used_bytes: u64,
-    leaving: Option<Leaving>,
-}
+use types::{ConsumerId, NodeId, QueueId};
 
 /// A queue whose home is another node.
 pub(super) struct AwayQueue {
@@ -57,6 +30,8 @@ pub(super) struct AwayQueue {
     /// Memory of publishes that the home has not taken yet.
     owed_bytes: AtomicUsize,
     seen: Mutex<(QueueListing, Vec<ConsumerListing>)>,
+    /// Whether clients wait for another home, or for this one to come back.
+    drift: Drift,
 }
 
 impl AwayQueue {
@@ -68,6 +43,7 @@ impl AwayQueue {
             held: Mutex::default(),
             owed_bytes: AtomicUsize::new(0),
             seen: Mutex::default(),
+            drift: Drift::default(),
         }
     }
 
@@ -92,19 +68,24 @@ impl AwayQueue {
             QueueCommand::Return(consumer, ranges) => self.send_fate(consumer, Fate::Returned, &ranges),
             QueueCommand::Reject(consumer, ranges) => self.send_fate(consumer, Fate::Rejected, &ranges),
             QueueCommand::PutBack(consumer, ranges) => self.send_fate(consumer, Fate::PutBack, &ranges),
-            QueueCommand::AddConsumer(add) => self.send_consumer(*add),
+            QueueCommand::SettleLate(ranges) => {
+                self.send_fate(ConsumerId::default(), Fate::Settled, &ranges);
+            }
+            QueueCommand::AddConsumer(add) => self.send_consumer(queue, *add),
             QueueCommand::RemoveConsumer(consumer, reply) => self.send_leave(consumer, reply),
             QueueCommand::Unblock(consumer) => self.go_on(queue, consumer, broker),
             QueueCommand::Get { no_ack, outlet, done } => {
                 let request = Request::Get { queue: queue.clone(), no_ack, outlet, done };
                 self.home.ask(request, |out, number| frame::put_get(out, number, self.id, no_ack));
             }
-            QueueCommand::Purge(reply) => self.ask(Request::Purge(reply), Question::Purge),
-            QueueCommand::Fence(reply) => self.ask(Request::Fence(reply), Question::Fence),
-            QueueCommand::CommitFence(reply) => self.ask(Request::CommitFence(reply), Question::CommitFence),
+            QueueCommand::Purge(reply) => self.ask(Request::Purge(self.id, reply), Question::Purge),
+            QueueCommand::Fence(reply) => self.ask(Request::Fence(self.id, reply), Question::Fence),
+            QueueCommand::CommitFence(reply) => {
+                self.ask(Request::CommitFence(self.id, reply), Question::CommitFence);
+            }
             QueueCommand::PrepareDelete(conditions, reply) => {
                 let (if_unused, if_empty) = (conditions.if_unused, conditions.if_empty);
-                let request = Request::PrepareDelete { queue: queue.clone(), reply };
+                let request = Request::PrepareDelete { queue: queue.clone(), conditions, reply };
                 self.ask(request, Question::PrepareDelete { if_unused, if_empty });
             }
             QueueCommand::Deleted => {
@@ -121,6 +102,12 @@ impl AwayQueue {
             | QueueCommand::Loaded(..)
             | QueueCommand::Checkpoint(_)
             | QueueCommand::Relocate(_)
+            | QueueCommand::RowChanged
+            | QueueCommand::ToMirror(_)
+            | QueueCommand::FromMirror(..)
+            | QueueCommand::PeerLink(..)
+            | QueueCommand::LookAtCopies
+            | QueueCommand::Early(_)
             | QueueCommand::PageOut
             | QueueCommand::Housekeep => {}
         }
@@ -141,10 +128,8 @@ impl AwayQueue {
         }
         self.owed_bytes.fetch_add(cost, Ordering::Relaxed);
         let count = u64::from(picks.len());
-        let refused = self.home.publish(ticket, count, |out, number| {
-            frame::put_enqueue(out, self.id, number, cost as u64, &chunk, &picks);
-        });
-        if let Err(ticket) = refused {
+        let outgoing = Outgoing { queue: self.id, cost: cost as u64, chunk: &chunk, picks: &picks };
+        if let Err(ticket) = self.home.publish(ticket, &outgoing) {
             self.release(queue, cost);
             if ticket.is_none() {
                 broker.metrics().forward_dropped.add(count);
@@ -157,14 +142,13 @@ impl AwayQueue {
         self.home.send(|out| frame::put_settle(out, self.id, consumer, fate, ranges));
     }
 
-    fn send_consumer(&self, add: AddConsumer) {
+    fn send_consumer(&self, queue: &Arc<Queue>, add: AddConsumer) {
         let AddConsumer { consumer, tag, arguments, outlet, channel, reply } = add;
         let (id, no_ack) = (consumer.id, consumer.no_ack);
-        let entry =
-            AwayConsumer { id, no_ack, outlet, backlog: VecDeque::new(), used_bytes: 0, leaving: None };
+        let room = outlet.room(queue, id, no_ack).unwrap_or(ANY_NUMBER);
+        let registration = Registration { consumer, tag, arguments, channel, room };
         // Before the home knows of it, since deliveries may come before the answer.
-        self.consumers.lock().push(entry);
-        let registration = Registration { consumer, tag, arguments, channel };
+        self.consumers.lock().push(AwayConsumer::new(registration.clone(), outlet));
         let request = Request::AddConsumer { queue: self.id, consumer: id, reply };
         let sent = self.home.ask(request, |out, number| {
             frame::put_add_consumer(out, number, self.id, &registration);
@@ -192,41 +176,26 @@ impl AwayQueue {
             self.send_fate(id, Fate::PutBack, &handed.ranges_left());
             return;
         };
-        consumer.backlog.push_back(handed);
-        if consumer.backlog.len() == 1 {
-            self.hand_out(queue, consumer, broker);
-        }
+        consumer.arrived(queue, handed, &self.home, broker);
     }
 
     /// A consumer's connection has room again.
     fn go_on(&self, queue: &Arc<Queue>, id: ConsumerId, broker: &Broker) {
         let mut consumers = self.consumers.lock();
         let Some(at) = consumers.iter().position(|consumer| consumer.id == id) else { return };
-        self.hand_out(queue, &mut consumers[at], broker);
-        if consumers[at].backlog.is_empty() && consumers[at].leaving.is_some() {
+        consumers[at].hand_out(queue, &self.home, broker);
+        if consumers[at].is_over() {
             let gone = consumers.remove(at);
             drop(consumers);
-            said_goodbye(gone);
+            gone.end(self.id, &self.home);
         }
     }
 
-    fn hand_out(&self, queue: &Arc<Queue>, consumer: &mut AwayConsumer, broker: &Broker) {
-        while let Some(handed) = consumer.backlog.front_mut() {
-            let Taken { count, .. } =
-                consumer.outlet.deliver(queue, consumer.id, consumer.no_ack, &(&*handed).into());
-            if count > 0 {
-                broker.touch(&consumer.outlet);
-            }
-            handed.take(count);
-            if handed.left() > 0 {
-                break;
-            }
-            consumer.used_bytes += cost(handed.bytes(), handed.count());
-            consumer.backlog.pop_front();
-        }
-        if consumer.used_bytes >= CREDIT_STEP_BYTES {
-            let bytes = std::mem::take(&mut consumer.used_bytes);
-            self.home.send(|out| frame::put_credit(out, consumer.id, bytes));
+    /// The home sends nothing more to a consumer until it is allowed to.
+    pub(super) fn holds(&self, queue: &Arc<Queue>, id: ConsumerId) {
+        let mut consumers = self.consumers.lock();
+        if let Some(consumer) = consumers.iter_mut().find(|consumer| consumer.id == id) {
+            consumer.is_held(queue, &self.home);
         }
     }
 
@@ -238,20 +207,12 @@ impl AwayQueue {
             let _ = reply.send(was_there);
             return;
         };
-        let consumer = &mut consumers[at];
-        consumer.leaving = Some(Leaving { reply, was_there });
-        let waits = consumer.no_ack && !consumer.backlog.is_empty() && !consumer.outlet.is_closed();
-        if waits {
+        if consumers[at].leave(was_there, reply) {
             return;
         }
         let gone = consumers.remove(at);
         drop(consumers);
-        if !gone.no_ack {
-            for handed in &gone.backlog {
-                self.send_fate(id, Fate::PutBack, &handed.ranges_left());
-            }
-        }
-        said_goodbye(gone);
+        gone.end(self.id, &self.home);
     }
 
     /// The home has taken the queue away from a consumer.
@@ -260,21 +221,90 @@ impl AwayQueue {
         let Some(at) = consumers.iter().position(|consumer| consumer.id == id) else { return };
         let gone = consumers.remove(at);
         drop(consumers);
-        cancel(gone, broker);
+        gone.cancel(broker);
     }
 
     /// Nothing more comes: the queue is deleted or its home is out of reach.
     pub(super) fn cancel_all(&self, broker: &Broker) {
         let consumers = std::mem::take(&mut *self.consumers.lock());
-        consumers.into_iter().for_each(|consumer| cancel(consumer, broker));
+        consumers.into_iter().for_each(|consumer| consumer.cancel(broker));
     }
 
-    /// The link has ended: nobody will take what was sent.
-    pub(super) fn cut_off(&self, broker: &Broker) {
-        self.cancel_all(broker);
+    /// The link has ended: nobody will take what was sent. Clients of a queue that may get another home wait for
+    /// it, or for this one to come back.
+    /// Gives whether they do.
+    pub(super) fn cut_off(&self, broker: &Broker) -> bool {
+        let drifts = self.drift.begin();
+        if !drifts {
+            self.cancel_all(broker);
+        }
         if let Some(queue) = broker.queue(self.id) {
             self.release(&queue, usize::MAX);
         }
+        drifts
+    }
+}
+
+impl AwayQueue {
+    /// Whether clients wait for another home.
+    pub(super) fn is_adrift(&self) -> bool {
+        self.drift.is_adrift()
+    }
+
+    /// Whether questions that a lost link leaves open may be asked again.
+    pub(super) fn is_movable(&self) -> bool {
+        self.drift.is_movable()
+    }
+
+    /// The home was asked and the link has ended: it is asked again, before anything that waits.
+    pub(super) fn ask_again(&self, request: Request) {
+        match request {
+            Request::AddConsumer { consumer, reply, .. } => {
+                let mut consumers = self.consumers.lock();
+                if let Some(known) = consumers.iter_mut().find(|known| known.id == consumer) {
+                    known.unanswered(reply);
+                }
+            }
+            Request::RemoveConsumer { consumer, reply, .. } => {
+                // Whatever home comes next never hears of it.
+                self.drop_consumer(consumer);
+                let _ = reply.send(true);
+            }
+            Request::Get { no_ack, outlet, done, .. } => {
+                self.held.lock().push(QueueCommand::Get { no_ack, outlet, done });
+            }
+            Request::Purge(_, reply) => self.held.lock().push(QueueCommand::Purge(reply)),
+            Request::Fence(_, reply) => self.held.lock().push(QueueCommand::Fence(reply)),
+            Request::CommitFence(_, reply) => self.held.lock().push(QueueCommand::CommitFence(reply)),
+            Request::PrepareDelete { conditions, reply, .. } => {
+                self.held.lock().push(QueueCommand::PrepareDelete(conditions, reply));
+            }
+        }
+    }
+
+    /// The home is back: its clients join it again, and what waited goes there.
+    pub(super) fn come_back(&self, queue: &Arc<Queue>) {
+        if !self.drift.end() {
+            return;
+        }
+        let consumers = std::mem::take(&mut *self.consumers.lock());
+        for add in consumers.into_iter().filter_map(AwayConsumer::move_on) {
+            self.send_consumer(queue, add);
+        }
+    }
+
+    /// Ends waiting for a home when its time is over; true when it has.
+    pub(super) fn give_up(&self, now: Instant, broker: &Broker) -> bool {
+        let over = self.drift.is_over(now) && self.drift.end();
+        if over {
+            self.cancel_all(broker);
+        }
+        over
+    }
+
+    /// The home is said to be lost: another one is known in a moment, or there is none.
+    pub(super) fn hurry(&self) {
+        self.drift.hurry();
     }
 }
 
@@ -302,23 +332,11 @@ pub(super) fn tell(ticket: Option<Ticket>, cut_off: bool, broker: &Broker) {
     broker.touch(&ticket.outlet);
 }
 
-fn cancel(consumer: AwayConsumer, broker: &Broker) {
-    consumer.outlet.cancelled(consumer.id);
-    broker.touch(&consumer.outlet);
-    said_goodbye(consumer);
-}
-
-fn said_goodbye(consumer: AwayConsumer) {
-    if let Some(leaving) = consumer.leaving {
-        let _ = leaving.reply.send(leaving.was_there);
-    }
-}
-
 impl Forwarder for AwayQueue {
     fn forward(&self, queue: &Arc<Queue>, commands: &mut Vec<QueueCommand>, broker: &Broker) {
         let mut held = std::mem::take(&mut *self.held.lock());
         held.append(commands);
-        if self.home.is_connecting(queue) {
+        if self.drift.is_adrift() || self.home.is_connecting(queue) {
             *self.held.lock() = held;
             return;
         }
@@ -333,7 +351,27 @@ impl Forwarder for AwayQueue {
     }
 
     fn is_reachable(&self) -> bool {
-        self.home.is_reachable()
+        self.home.is_reachable() || self.drift.is_adrift()
+    }
+
+    fn leads_to(&self) -> NodeId {
+        self.home.node()
+    }
+
+    fn take_clients(&self, queue: &Queue) -> Clients {
+        self.home.forget_queue(self.id);
+        for request in self.home.take_requests(self.id) {
+            self.ask_again(request);
+        }
+        self.drift.end();
+        self.release(queue, usize::MAX);
+        let consumers = std::mem::take(&mut *self.consumers.lock());
+        let consumers = consumers.into_iter().filter_map(AwayConsumer::move_on).collect();
+        Clients { consumers, held: std::mem::take(&mut *self.held.lock()) }
+    }
+
+    fn set_movable(&self, movable: bool) {
+        self.drift.set_movable(movable);
     }
 
     fn home_name(&self) -> String {

@@ -4,6 +4,8 @@
 //! ends the link. Messages travel as chunks, in the form that the log has.
 
 use super::answer::Answer;
+use super::kept::{Form, Span};
+use super::mirror_frame;
 use crate::words::{Malformed, Words, put_ranges, put_text, put_u32, put_u64};
 use broker::message::Chunk;
 use broker::queue::{Consumer, Handed, HandedRun, Picks, Range};
@@ -23,12 +25,18 @@ mod kind {
     pub(super) const ASK: u8 = 6;
     pub(super) const CREDIT: u8 = 7;
     pub(super) const REPLY: u8 = 8;
+    pub(super) const ALLOW: u8 = 9;
+    pub(super) const HOLD: u8 = 10;
+    pub(super) const ENQUEUE_KEPT: u8 = 11;
+    pub(super) const ENQUEUE_AGAIN: u8 = 12;
+    pub(super) const FORGET: u8 = 13;
     pub(super) const DELIVER: u8 = 33;
     pub(super) const GOT: u8 = 34;
     pub(super) const CANCELLED: u8 = 35;
     pub(super) const CONFIRMED: u8 = 36;
     pub(super) const ANSWER: u8 = 37;
     pub(super) const ROOM: u8 = 38;
+    pub(super) const HELD: u8 = 39;
 }
 
 /// What becomes of deliveries.
@@ -63,19 +71,88 @@ pub(super) struct Registration {
     pub(super) tag: String,
     pub(super) arguments: FieldTable,
     pub(super) channel: String,
+    /// Messages that may be sent before more are allowed.
+    pub(super) room: u64,
+}
+
+/// Messages for a queue, before they are in a frame.
+#[derive(Clone, Copy)]
+pub(super) struct Outgoing<'a> {
+    pub(super) queue: QueueId,
+    pub(super) cost: u64,
+    pub(super) chunk: &'a Arc<Chunk>,
+    pub(super) picks: &'a Picks,
 }
 
 /// What goes to a home.
 #[derive(Debug)]
 pub(super) enum ToHome {
-    Enqueue { queue: QueueId, ticket: u64, cost: u64, chunk: Chunk },
-    Settle { queue: QueueId, consumer: ConsumerId, fate: Fate, ranges: Vec<Range> },
-    AddConsumer { request: u64, queue: QueueId, registration: Box<Registration> },
-    RemoveConsumer { request: u64, queue: QueueId, consumer: ConsumerId },
-    Get { request: u64, queue: QueueId, no_ack: bool },
-    Ask { request: u64, queue: QueueId, question: Question },
-    Credit { consumer: ConsumerId, bytes: u64 },
-    Reply { chunk: Chunk },
+    /// Messages, and where they are to be kept for further queues.
+    Enqueue {
+        place: Option<u8>,
+        queue: QueueId,
+        ticket: u64,
+        cost: u64,
+        chunk: Chunk,
+    },
+    /// Some of the messages that are kept.
+    EnqueueAgain {
+        place: u8,
+        queue: QueueId,
+        ticket: u64,
+        cost: u64,
+        spans: Vec<Span>,
+    },
+    /// Nothing has to be kept any more.
+    Forget,
+    Settle {
+        queue: QueueId,
+        consumer: ConsumerId,
+        fate: Fate,
+        ranges: Vec<Range>,
+    },
+    AddConsumer {
+        request: u64,
+        queue: QueueId,
+        registration: Box<Registration>,
+    },
+    RemoveConsumer {
+        request: u64,
+        queue: QueueId,
+        consumer: ConsumerId,
+    },
+    Get {
+        request: u64,
+        queue: QueueId,
+        no_ack: bool,
+    },
+    Ask {
+        request: u64,
+        queue: QueueId,
+        question: Question,
+    },
+    Credit {
+        consumer: ConsumerId,
+        bytes: u64,
+    },
+    Reply {
+        chunk: Chunk,
+    },
+    /// For the mirror of a queue.
+    Mirror {
+        queue: QueueId,
+        message: Box<engine::queue::ToMirror>,
+    },
+    /// More messages that may be sent to a consumer.
+    Allow {
+        consumer: ConsumerId,
+        count: u64,
+    },
+    /// Nothing more may be sent to a consumer, and it is to be told what was the last.
+    Hold {
+        queue: QueueId,
+        consumer: ConsumerId,
+    },
 }
 
 /// What comes from a home.
@@ -104,9 +181,19 @@ pub(super) enum FromHome {
         request: u64,
         answer: Answer,
     },
+    /// From the mirror of a queue.
+    Mirror {
+        queue: QueueId,
+        message: Box<engine::queue::ToHome>,
+    },
     Room {
         queue: QueueId,
         bytes: u64,
+    },
+    /// Nothing more comes for a consumer until that is allowed.
+    Held {
+        queue: QueueId,
+        consumer: ConsumerId,
     },
 }
 
@@ -114,29 +201,42 @@ fn head(out: &mut Vec<u8>, kind: u8) {
     out.extend_from_slice(&[kind, VERSION]);
 }
 
-fn head_of(out: &mut Vec<u8>, kind: u8, first: u64, second: u64) {
+pub(super) fn head_of(out: &mut Vec<u8>, kind: u8, first: u64, second: u64) {
     head(out, kind);
     put_u64(out, first);
     put_u64(out, second);
 }
 
-/// Messages for a queue. `ticket` is the number of the first one; 0: nobody waits.
-pub(super) fn put_enqueue(
-    out: &mut Vec<u8>,
-    queue: QueueId,
-    ticket: u64,
-    cost: u64,
-    chunk: &Chunk,
-    picks: &Picks,
-) {
-    head_of(out, kind::ENQUEUE, queue.0, ticket);
+/// Messages for a queue, in one of three forms. `ticket` is the number of the first one; 0: nobody waits.
+pub(super) fn put_enqueue(out: &mut Vec<u8>, form: &Form, ticket: u64, enqueue: &Outgoing<'_>) {
+    let kind = match form {
+        Form::Alone => kind::ENQUEUE,
+        Form::Kept(_) => kind::ENQUEUE_KEPT,
+        Form::Again(..) => kind::ENQUEUE_AGAIN,
+    };
+    let Outgoing { queue, cost, chunk, picks } = *enqueue;
+    head_of(out, kind, queue.0, ticket);
     put_u64(out, cost);
-    if picks.len() == chunk.len() {
+    if let Form::Kept(place) | Form::Again(place, _) = form {
+        out.push(*place);
+    }
+    if let Form::Again(_, spans) = form {
+        put_u32(out, spans.len() as u32);
+        for (first, count) in spans {
+            put_u32(out, *first);
+            put_u32(out, *count);
+        }
+    } else if picks.len() == chunk.len() {
         chunk.encode(out);
     } else {
         let ordinals = (0..picks.len()).map(|position| picks.ordinal(position));
         chunk.extract(ordinals).encode(out);
     }
+}
+
+/// Nothing has to be kept any more.
+pub(super) fn put_forget(out: &mut Vec<u8>) {
+    head(out, kind::FORGET);
 }
 
 pub(super) fn put_settle(
@@ -158,11 +258,12 @@ pub(super) fn put_settle(
 
 pub(super) fn put_add_consumer(out: &mut Vec<u8>, request: u64, queue: QueueId, registration: &Registration) {
     head_of(out, kind::ADD_CONSUMER, request, queue.0);
-    let Registration { consumer, tag, arguments, channel } = registration;
+    let Registration { consumer, tag, arguments, channel, room } = registration;
     put_u64(out, consumer.id.0);
     put_u64(out, consumer.priority as u64);
     out.extend_from_slice(&[u8::from(consumer.no_ack), u8::from(consumer.exclusive)]);
     put_u32(out, consumer.prefetch);
+    put_u64(out, *room);
     put_text(out, tag);
     put_text(out, channel);
     arguments.encode(out);
@@ -190,6 +291,15 @@ pub(super) fn put_ask(out: &mut Vec<u8>, request: u64, queue: QueueId, question:
 
 pub(super) fn put_credit(out: &mut Vec<u8>, consumer: ConsumerId, bytes: u64) {
     head_of(out, kind::CREDIT, consumer.0, bytes);
+}
+
+/// So many more messages may be sent; `ANY_NUMBER`: as many as there are.
+pub(super) fn put_allow(out: &mut Vec<u8>, consumer: ConsumerId, count: u64) {
+    head_of(out, kind::ALLOW, consumer.0, count);
+}
+
+pub(super) fn put_hold(out: &mut Vec<u8>, queue: QueueId, consumer: ConsumerId) {
+    head_of(out, kind::HOLD, queue.0, consumer.0);
 }
 
 /// A direct reply; the routing key says for whom.
@@ -252,6 +362,10 @@ pub(super) fn put_room(out: &mut Vec<u8>, queue: QueueId, bytes: u64) {
     head_of(out, kind::ROOM, queue.0, bytes);
 }
 
+pub(super) fn put_held(out: &mut Vec<u8>, queue: QueueId, consumer: ConsumerId) {
+    head_of(out, kind::HELD, queue.0, consumer.0);
+}
+
 /// Opens a frame: its kind and what follows.
 fn open(frame: &[u8]) -> Result<(u8, Words<'_>), Malformed> {
     let mut words = Words(frame);
@@ -260,6 +374,21 @@ fn open(frame: &[u8]) -> Result<(u8, Words<'_>), Malformed> {
         VERSION => Ok((kind, words)),
         _ => Err(Malformed("frame of a version that is not known")),
     }
+}
+
+fn read_registration(words: &mut Words<'_>) -> Result<Registration, Malformed> {
+    let consumer = Consumer {
+        id: ConsumerId(words.u64()?),
+        priority: words.u64()? as i64,
+        no_ack: words.bool()?,
+        exclusive: words.bool()?,
+        prefetch: words.u32()?,
+        in_flight: 0,
+        blocked: false,
+    };
+    let room = words.u64()?;
+    let (tag, channel, arguments) = (words.text()?, words.text()?, words.table()?);
+    Ok(Registration { consumer, tag, arguments, channel, room })
 }
 
 fn read_chunk(words: &mut Words<'_>) -> Result<Chunk, Malformed> {
@@ -287,10 +416,17 @@ impl ToHome {
         let queue = |words: &mut Words<'_>| words.u64().map(QueueId);
         let consumer = |words: &mut Words<'_>| words.u64().map(ConsumerId);
         let read = match kind {
-            kind::ENQUEUE => {
+            kind::ENQUEUE | kind::ENQUEUE_KEPT => {
                 let (queue, ticket, cost) = (queue(words)?, words.u64()?, words.u64()?);
-                ToHome::Enqueue { queue, ticket, cost, chunk: read_chunk(words)? }
+                let place = if kind == kind::ENQUEUE_KEPT { Some(words.u8()?) } else { None };
+                ToHome::Enqueue { place, queue, ticket, cost, chunk: read_chunk(words)? }
             }
+            kind::ENQUEUE_AGAIN => {
+                let (queue, ticket, cost, place) = (queue(words)?, words.u64()?, words.u64()?, words.u8()?);
+                let spans = words.rows(8, |words| Ok((words.u32()?, words.u32()?)))?;
+                ToHome::EnqueueAgain { place, queue, ticket, cost, spans }
+            }
+            kind::FORGET => ToHome::Forget,
             kind::SETTLE => {
                 let (queue, consumer) = (queue(words)?, consumer(words)?);
                 let fate = match words.u8()? {
@@ -304,17 +440,7 @@ impl ToHome {
             }
             kind::ADD_CONSUMER => {
                 let (request, queue) = (words.u64()?, queue(words)?);
-                let consumer = Consumer {
-                    id: consumer(words)?,
-                    priority: words.u64()? as i64,
-                    no_ack: words.bool()?,
-                    exclusive: words.bool()?,
-                    prefetch: words.u32()?,
-                    in_flight: 0,
-                    blocked: false,
-                };
-                let (tag, channel, arguments) = (words.text()?, words.text()?, words.table()?);
-                let registration = Box::new(Registration { consumer, tag, arguments, channel });
+                let registration = Box::new(read_registration(words)?);
                 ToHome::AddConsumer { request, queue, registration }
             }
             kind::REMOVE_CONSUMER => ToHome::RemoveConsumer {
@@ -338,7 +464,12 @@ impl ToHome {
             }
             kind::CREDIT => ToHome::Credit { consumer: consumer(words)?, bytes: words.u64()? },
             kind::REPLY => ToHome::Reply { chunk: read_chunk(words)? },
-            _ => return Err(Malformed("kind of a frame to a home")),
+            kind::ALLOW => ToHome::Allow { consumer: consumer(words)?, count: words.u64()? },
+            kind::HOLD => ToHome::Hold { queue: queue(words)?, consumer: consumer(words)? },
+            kind => match mirror_frame::read_to_mirror(kind, words)? {
+                Some((queue, message)) => ToHome::Mirror { queue, message: Box::new(message) },
+                None => return Err(Malformed("kind of a frame to a home")),
+            },
         };
         words.end().map(|()| read)
     }
@@ -370,7 +501,11 @@ impl FromHome {
             }
             kind::ANSWER => FromHome::Answer { request: words.u64()?, answer: Answer::read(words)? },
             kind::ROOM => FromHome::Room { queue: QueueId(words.u64()?), bytes: words.u64()? },
-            _ => return Err(Malformed("kind of a frame from a home")),
+            kind::HELD => FromHome::Held { queue: QueueId(words.u64()?), consumer: ConsumerId(words.u64()?) },
+            kind => match mirror_frame::read_to_home(kind, words)? {
+                Some((queue, message)) => FromHome::Mirror { queue, message: Box::new(message) },
+                None => return Err(Malformed("kind of a frame from a home")),
+            },
         };
         words.end().map(|()| read)
     }

@@ -5,12 +5,13 @@
 
 use super::Way;
 use super::answer::Answer;
-use super::frame::{self, Question, Registration, ToHome};
-use super::guest_outlet::{GetOutlet, GuestOutlet, command_of};
+use super::frame::{self, Fate, Question, Registration, ToHome};
+use super::guest_outlet::{GetOutlet, GuestLink, GuestOutlet, command_of};
+use super::kept::KeptChunks;
 use broker::message::Chunk;
 use broker::queue::Picks;
 use engine::outlet::Outlet;
-use engine::queue::{AddConsumer, Enqueue, Ticket};
+use engine::queue::{AddConsumer, Enqueue, MirrorFrame, Ticket};
 use engine::{Broker, Queue, QueueCommand};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -18,14 +19,19 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use types::limits::CONSUMER_BIAS_MS;
-use types::{ConsumerId, QueueId};
+use types::{ConsumerId, NodeId, QueueId};
 
 /// The clients of one other node.
 pub struct Guest {
     broker: Arc<Broker>,
+    /// The other node.
+    node: NodeId,
     outlet: Arc<GuestOutlet>,
+    link: Arc<GuestLink>,
     /// Room for publishes taken in this batch, by queue.
     taken: HashMap<QueueId, (Arc<Queue>, u64)>,
+    /// What came for one queue and may be named for others.
+    kept: KeptChunks,
     /// Room that slow queues will give, by queue; a task waits for each.
     owed: Arc<Mutex<HashMap<QueueId, u64>>>,
 }
@@ -33,9 +39,11 @@ pub struct Guest {
 impl Guest {
     /// The clients behind a link that another node has opened. Frames are to be taken within a runtime of
     /// tokio, since some answers have to be waited for.
-    pub fn new(broker: Arc<Broker>, way: Arc<dyn Way>) -> Guest {
+    pub fn new(broker: Arc<Broker>, node: NodeId, way: Arc<dyn Way>) -> Guest {
         let outlet = Arc::new(GuestOutlet::new(way));
-        Guest { broker, outlet, taken: HashMap::new(), owed: Arc::default() }
+        let link = Arc::new(GuestLink::new(outlet.clone()));
+        let (taken, kept, owed) = (HashMap::new(), KeptChunks::default(), Arc::default());
+        Guest { broker, node, outlet, link, taken, kept, owed }
     }
 
     /// The link takes more again; from any thread.
@@ -55,11 +63,29 @@ impl Guest {
     /// When it is none; the link has to end then.
     pub fn frame(&mut self, frame: &[u8]) -> Result<(), String> {
         match ToHome::read(frame).map_err(|malformed| malformed.0.to_owned())? {
-            ToHome::Enqueue { queue, ticket, cost, chunk } => self.enqueue(queue, ticket, cost, chunk),
+            ToHome::Enqueue { place, queue, ticket, cost, chunk } => {
+                let chunk = Arc::new(chunk);
+                if let Some(place) = place {
+                    self.kept.keep(place, &chunk).map_err(|malformed| malformed.0.to_owned())?;
+                }
+                let picks = Picks::Span(0, chunk.len());
+                self.enqueue(queue, ticket, cost, chunk, picks);
+            }
+            ToHome::EnqueueAgain { place, queue, ticket, cost, spans } => {
+                let again = self.kept.again(place, &spans);
+                let (chunk, picks) = again.map_err(|malformed| malformed.0.to_owned())?;
+                self.enqueue(queue, ticket, cost, chunk, picks);
+            }
+            ToHome::Forget => self.kept.clear(),
             ToHome::Settle { queue: id, consumer, fate, ranges } => {
-                let ranges = self.outlet.answered(id, consumer, &ranges);
-                if let Some(queue) = self.queue(id).filter(|_| !ranges.is_empty()) {
-                    self.broker.post(&queue, command_of(fate, consumer, ranges));
+                let (known, unknown) = self.outlet.answered(id, consumer, &ranges);
+                let Some(queue) = self.queue(id) else { return Ok(()) };
+                if !known.is_empty() {
+                    self.post(&queue, command_of(fate, consumer, known));
+                }
+                // Of a queue with copies it may have gone out of the home before.
+                if !unknown.is_empty() && fate == Fate::Settled && queue.row().copies.is_some() {
+                    self.post(&queue, QueueCommand::SettleLate(unknown));
                 }
             }
             ToHome::AddConsumer { request, queue, registration } => {
@@ -72,10 +98,20 @@ impl Guest {
             ToHome::Ask { request, queue, question } => self.ask(request, queue, question),
             ToHome::Credit { consumer, bytes } => {
                 if let Some(queue) = self.outlet.refill(consumer, bytes) {
-                    self.broker.post(&queue, QueueCommand::Unblock(consumer));
+                    self.post(&queue, QueueCommand::Unblock(consumer));
                 }
             }
             ToHome::Reply { chunk } => self.reply(&chunk),
+            ToHome::Mirror { queue, message } => {
+                let frame = MirrorFrame { from: self.node, link: self.link.clone(), message: *message };
+                self.broker.mirror_frame(queue, frame);
+            }
+            ToHome::Allow { consumer, count } => {
+                if let Some(queue) = self.outlet.allow(consumer, count) {
+                    self.post(&queue, QueueCommand::Unblock(consumer));
+                }
+            }
+            ToHome::Hold { queue, consumer } => self.outlet.hold(queue, consumer),
         }
         Ok(())
     }
@@ -95,17 +131,26 @@ impl Guest {
 
     /// The link has ended.
     pub fn closed(&mut self) {
+        self.kept.clear();
         self.outlet.close(&self.broker);
         self.broker.flush();
     }
 
-    /// A queue whose home is here.
-    fn queue(&self, id: QueueId) -> Option<Arc<Queue>> {
-        self.broker.queue(id).filter(|queue| !queue.is_away())
+    /// Asks a queue; what comes before this node knows that it is the home waits.
+    fn post(&self, queue: &Arc<Queue>, command: QueueCommand) {
+        let early = queue.is_away();
+        let command = if early { QueueCommand::Early(Box::new(command)) } else { command };
+        self.broker.post(queue, command);
     }
 
-    fn enqueue(&mut self, id: QueueId, number: u64, cost: u64, chunk: Chunk) {
-        let count = chunk.len();
+    /// A queue whose home is here; or will be in a moment, when the other node has heard of that before this one:
+    /// what is asked of it waits with what is asked here.
+    fn queue(&self, id: QueueId) -> Option<Arc<Queue>> {
+        self.broker.queue(id).filter(|queue| !queue.is_away() || queue.row().copies.is_some())
+    }
+
+    fn enqueue(&mut self, id: QueueId, number: u64, cost: u64, chunk: Arc<Chunk>, picks: Picks) {
+        let count = picks.len();
         let Some(queue) = self.queue(id) else {
             if number > 0 && count > 0 {
                 // A queue that was here is deleted, which counts as done; one that was not may come.
@@ -119,9 +164,9 @@ impl Guest {
             outlet: self.as_outlet(),
             ranges: vec![(number, number + u64::from(count) - 1)],
         });
-        let bytes = chunk.body_bytes(0, count);
-        let enqueue = Enqueue { chunk: Arc::new(chunk), picks: Picks::Span(0, count), bytes, ticket };
-        self.broker.post(&queue, QueueCommand::Enqueue(enqueue));
+        let bytes = (0..count).map(|at| u64::from(chunk.head(picks.ordinal(at)).body_bytes)).sum();
+        let enqueue = Enqueue { chunk, picks, bytes, ticket };
+        self.post(&queue, QueueCommand::Enqueue(enqueue));
         self.taken.entry(id).or_insert_with(|| (queue, 0)).1 += cost;
     }
 
@@ -131,12 +176,13 @@ impl Guest {
 
     fn add_consumer(&self, request: u64, id: QueueId, registration: Registration) {
         let Some(queue) = self.queue(id) else { return self.answer(request, &Answer::NotThere) };
-        let Registration { consumer, tag, arguments, channel } = registration;
+        let Registration { consumer, tag, arguments, channel, room } = registration;
         let consumer_id = consumer.id;
-        self.outlet.add(consumer_id, queue.clone());
+        self.outlet.add(consumer_id, queue.clone(), room);
         let (reply, outcome) = oneshot::channel();
-        let add = AddConsumer { consumer, tag, arguments, outlet: self.as_outlet(), channel, reply };
-        self.broker.post(&queue, QueueCommand::AddConsumer(Box::new(add)));
+        let add =
+            AddConsumer { consumer, tag, arguments, outlet: self.as_outlet(), channel, reply: Some(reply) };
+        self.post(&queue, QueueCommand::AddConsumer(Box::new(add)));
         let outlet = self.outlet.clone();
         self.when(request, outcome, move |outcome| match outcome {
             Ok(Ok(())) => Answer::Added,
@@ -150,7 +196,7 @@ impl Guest {
     fn remove_consumer(&self, request: u64, id: QueueId, consumer: ConsumerId) {
         let Some(queue) = self.queue(id) else { return self.answer(request, &Answer::NotThere) };
         let (reply, outcome) = oneshot::channel();
-        self.broker.post(&queue, QueueCommand::RemoveConsumer(consumer, reply));
+        self.post(&queue, QueueCommand::RemoveConsumer(consumer, reply));
         let outlet = self.outlet.clone();
         self.when(request, outcome, move |was_there| {
             outlet.leave(consumer);
@@ -163,7 +209,7 @@ impl Guest {
         let outlet = Arc::new(GetOutlet { guest: self.outlet.clone(), request });
         // The message itself is the answer; when none can come any more, that is said.
         let (done, gone) = oneshot::channel();
-        self.broker.post(&queue, QueueCommand::Get { no_ack, outlet: outlet.clone(), done });
+        self.post(&queue, QueueCommand::Get { no_ack, outlet: outlet.clone(), done });
         let way = self.outlet.way().clone();
         tokio::spawn(async move {
             if gone.await.is_err() {
@@ -178,23 +224,23 @@ impl Guest {
         match question {
             Question::Purge => {
                 let (reply, outcome) = oneshot::channel();
-                self.broker.post(&queue, QueueCommand::Purge(reply));
+                self.post(&queue, QueueCommand::Purge(reply));
                 self.when(request, outcome, |count| count.map_or(Answer::NotThere, Answer::Count));
             }
             Question::Fence => {
                 let (reply, outcome) = oneshot::channel();
-                self.broker.post(&queue, QueueCommand::Fence(reply));
+                self.post(&queue, QueueCommand::Fence(reply));
                 self.when(request, outcome, |counts| counts.map_or(Answer::NotThere, Answer::Counts));
             }
             Question::CommitFence => {
                 let (reply, outcome) = oneshot::channel();
-                self.broker.post(&queue, QueueCommand::CommitFence(reply));
+                self.post(&queue, QueueCommand::CommitFence(reply));
                 self.when(request, outcome, |done| done.map_or(Answer::NotThere, |()| Answer::Committed));
             }
             Question::PrepareDelete { if_unused, if_empty } => {
                 let (reply, outcome) = oneshot::channel();
                 let conditions = Question::conditions(if_unused, if_empty);
-                self.broker.post(&queue, QueueCommand::PrepareDelete(conditions, reply));
+                self.post(&queue, QueueCommand::PrepareDelete(conditions, reply));
                 self.when(request, outcome, |outcome| match outcome {
                     Ok(Ok(count)) => Answer::Count(count),
                     Ok(Err(error)) => Answer::Refused(error),

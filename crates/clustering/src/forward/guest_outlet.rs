@@ -1,18 +1,21 @@
 //! What a queue at home sees of its clients on another node: their consumers, and who waits for confirms.
 //!
-//! Invariant: no consumer gets more than its credit. What a consumer holds is known here, so that it can go back
+//! Invariant: no consumer gets more than its credit, nor more messages than it is allowed. What a consumer holds is known here, so that it can go back
 //! when the link ends, and so that an ack only ever settles what went out over this very link.
 
 use super::Way;
-use super::away::{MESSAGE_COST_BYTES, cost};
+use super::away_consumer::{ANY_NUMBER, MESSAGE_COST_BYTES, cost};
 use super::frame::{self, Fate};
+use super::mirror_frame;
 use broker::message::{ChunkBuilder, RECORD_HEAD_BYTES};
 use broker::queue::{Deliveries, Delivery, HandedRun, IndexSet, Range};
 use engine::outlet::{Outlet, Taken};
+use engine::queue::{MirrorLink, ToHome};
 use engine::{Broker, Queue, QueueCommand};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use types::limits::{FORWARD_DELIVERY_MAX_BYTES, OUTBOX_HIGH_WATER_BYTES};
 use types::{ConsumerId, QueueId};
 
@@ -21,11 +24,21 @@ struct GuestConsumer {
     queue: Arc<Queue>,
     /// What may still be sent before the other side says that it has taken some.
     credit: i64,
-    /// The queue waits for credit.
+    /// Messages that may still be sent, for the sake of its channel's limit.
+    allowed: u64,
+    /// The queue waits for credit, or to be allowed more.
     starved: bool,
     /// It takes nothing more, but answers for what it holds.
     left: bool,
     held: IndexSet,
+}
+
+impl GuestConsumer {
+    /// The queue that has waited and may go on.
+    fn goes_on(&mut self) -> Option<Arc<Queue>> {
+        let may = self.credit > 0 && self.allowed > 0;
+        (may && std::mem::take(&mut self.starved)).then(|| self.queue.clone())
+    }
 }
 
 #[derive(Default)]
@@ -55,10 +68,10 @@ impl GuestOutlet {
         &self.way
     }
 
-    pub(super) fn add(&self, id: ConsumerId, queue: Arc<Queue>) {
+    pub(super) fn add(&self, id: ConsumerId, queue: Arc<Queue>, allowed: u64) {
         let credit = FORWARD_DELIVERY_MAX_BYTES as i64;
         let held = IndexSet::default();
-        let consumer = GuestConsumer { queue, credit, starved: false, left: false, held };
+        let consumer = GuestConsumer { queue, credit, allowed, starved: false, left: false, held };
         self.state.lock().consumers.insert(id, consumer);
     }
 
@@ -72,26 +85,48 @@ impl GuestOutlet {
         }
     }
 
-    /// More may be sent; true when the queue waits for that.
+    /// More may be sent; the queue, when it waits for that.
     pub(super) fn refill(&self, id: ConsumerId, bytes: u64) -> Option<Arc<Queue>> {
         let mut state = self.state.lock();
         let consumer = state.consumers.get_mut(&id)?;
         let most = FORWARD_DELIVERY_MAX_BYTES as i64;
         consumer.credit = consumer.credit.saturating_add_unsigned(bytes).min(most);
-        let goes_on = consumer.credit > 0 && std::mem::take(&mut consumer.starved);
-        goes_on.then(|| consumer.queue.clone())
+        consumer.goes_on()
     }
 
-    /// The parts of `ranges` that went out over this link and are answered now.
-    pub(super) fn answered(&self, queue: QueueId, id: ConsumerId, ranges: &[Range]) -> Vec<Range> {
+    /// More messages may be sent; the queue, when it waits for that.
+    pub(super) fn allow(&self, id: ConsumerId, count: u64) -> Option<Arc<Queue>> {
+        let mut state = self.state.lock();
+        let consumer = state.consumers.get_mut(&id)?;
+        consumer.allowed = consumer.allowed.saturating_add(count);
+        consumer.goes_on()
+    }
+
+    /// Nothing more goes to a consumer until it is allowed; that is said behind the last that went.
+    pub(super) fn hold(&self, queue: QueueId, id: ConsumerId) {
+        let mut state = self.state.lock();
+        if let Some(consumer) = state.consumers.get_mut(&id) {
+            consumer.allowed = 0;
+        }
+        self.way.put(&mut |out| frame::put_held(out, queue, id));
+    }
+
+    /// The parts of `ranges` that went out over this link and are answered now, and the others.
+    pub(super) fn answered(
+        &self,
+        queue: QueueId,
+        id: ConsumerId,
+        ranges: &[Range],
+    ) -> (Vec<Range>, Vec<Range>) {
         let mut state = self.state.lock();
         let state = &mut *state;
         let held = match id {
             ConsumerId(0) => state.gets.get_mut(&queue).map(|(_, held)| held),
             _ => state.consumers.get_mut(&id).map(|consumer| &mut consumer.held),
         };
-        let Some(held) = held else { return Vec::new() };
+        let Some(held) = held else { return (Vec::new(), ranges.to_vec()) };
         let known: Vec<Range> = ranges.iter().flat_map(|range| held.within(*range)).collect();
+        let unknown = ranges.iter().flat_map(|range| held.gaps(*range)).collect();
         for range in &known {
             held.remove(*range);
         }
@@ -99,7 +134,7 @@ impl GuestOutlet {
         if state.consumers.get(&id).is_some_and(over) {
             state.consumers.remove(&id);
         }
-        known
+        (known, unknown)
     }
 
     /// The link takes more again: those who waited for it go on.
@@ -125,7 +160,9 @@ impl GuestOutlet {
             let closed = GuestState { closed: true, ..GuestState::default() };
             std::mem::replace(&mut *state, closed)
         };
-        for (id, consumer) in state.consumers.iter().filter(|(_, consumer)| !consumer.left) {
+        // Of a queue whose home is elsewhere by now the clients have gone there by themselves.
+        let is_here = |consumer: &GuestConsumer| !consumer.left && !consumer.queue.is_away();
+        for (id, consumer) in state.consumers.iter().filter(|(_, consumer)| is_here(consumer)) {
             let (reply, _) = tokio::sync::oneshot::channel();
             broker.post(&consumer.queue, QueueCommand::RemoveConsumer(*id, reply));
         }
@@ -133,7 +170,7 @@ impl GuestOutlet {
         let got = state.gets.into_values().map(|(queue, held)| (ConsumerId::default(), queue, held));
         for (id, queue, held) in held.chain(got) {
             let ranges: Vec<Range> = held.ranges().collect();
-            if !ranges.is_empty() {
+            if !ranges.is_empty() && !queue.is_away() {
                 broker.post(&queue, QueueCommand::Return(id, ranges));
             }
         }
@@ -196,7 +233,7 @@ impl Outlet for GuestOutlet {
         let mut taken = Taken::default();
         let mut spent = 0;
         deliveries.walk(|delivery| {
-            if spent >= consumer.credit {
+            if spent >= consumer.credit || consumer.allowed == u64::from(taken.count) {
                 taken.blocked = true;
                 return false;
             }
@@ -216,6 +253,9 @@ impl Outlet for GuestOutlet {
                 return blocked;
             }
             consumer.credit -= spent;
+            if consumer.allowed != ANY_NUMBER {
+                consumer.allowed -= u64::from(taken.count);
+            }
             if !no_ack {
                 for run in &runs {
                     consumer.held.insert((run.first, run.first + u64::from(run.count)));
@@ -229,6 +269,16 @@ impl Outlet for GuestOutlet {
     fn cancelled(&self, id: ConsumerId) {
         let Some(consumer) = self.state.lock().consumers.remove(&id) else { return };
         self.way.put(&mut |out| frame::put_cancelled(out, consumer.queue.id, id));
+    }
+
+    fn moved(&self, queue: &Arc<Queue>, id: ConsumerId) {
+        let mut state = self.state.lock();
+        state.consumers.remove(&id);
+        state.gets.remove(&queue.id);
+    }
+
+    fn is_remote(&self) -> bool {
+        true
     }
 
     fn confirmed(&self, ranges: &[(u64, u64)], refused: &[u64]) {
@@ -250,6 +300,33 @@ impl Outlet for GuestOutlet {
             self.way.put(&mut |out| frame::put_confirmed(out, &confirmed, &refused));
         }
         self.way.flush();
+    }
+}
+
+/// The way back to a home of which a mirror is here.
+pub(super) struct GuestLink {
+    outlet: Arc<GuestOutlet>,
+    number: u64,
+}
+
+impl GuestLink {
+    pub(super) fn new(outlet: Arc<GuestOutlet>) -> GuestLink {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        GuestLink { outlet, number: LAST.fetch_add(1, Ordering::Relaxed) + 1 }
+    }
+}
+
+impl MirrorLink for GuestLink {
+    fn put(&self, queue: QueueId, message: &ToHome) {
+        self.outlet.way.put(&mut |out| mirror_frame::put_to_home(out, queue, message));
+    }
+
+    fn outlet(&self) -> Arc<dyn Outlet> {
+        self.outlet.clone()
+    }
+
+    fn number(&self) -> u64 {
+        self.number
     }
 }
 

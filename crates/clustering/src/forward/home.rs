@@ -6,13 +6,14 @@
 use super::Way;
 use super::answer::Answer;
 use super::away::{AwayQueue, tell};
-use super::frame::{self, FromHome};
+use super::frame::{self, FromHome, Outgoing};
+use super::kept::SentChunks;
 use super::reply::ReplyWay;
 use broker::message::Chunk;
 use broker::queue::{ConsumerError, Handed, QueueCounts};
 use dashmap::DashMap;
 use engine::outlet::Outlet;
-use engine::queue::Ticket;
+use engine::queue::{DeleteConditions, Ticket};
 use engine::{Broker, Queue, QueueCommand};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -24,13 +25,44 @@ use types::{AmqpError, ConsumerId, NodeId, QueueId};
 
 /// What was asked and is not answered yet.
 pub(super) enum Request {
-    AddConsumer { queue: QueueId, consumer: ConsumerId, reply: oneshot::Sender<Result<(), ConsumerError>> },
-    RemoveConsumer { queue: QueueId, consumer: ConsumerId, reply: oneshot::Sender<bool> },
-    Get { queue: Arc<Queue>, no_ack: bool, outlet: Arc<dyn Outlet>, done: oneshot::Sender<()> },
-    Purge(oneshot::Sender<u64>),
-    Fence(oneshot::Sender<QueueCounts>),
-    CommitFence(oneshot::Sender<()>),
-    PrepareDelete { queue: Arc<Queue>, reply: oneshot::Sender<Result<u64, AmqpError>> },
+    AddConsumer {
+        queue: QueueId,
+        consumer: ConsumerId,
+        reply: Option<oneshot::Sender<Result<(), ConsumerError>>>,
+    },
+    RemoveConsumer {
+        queue: QueueId,
+        consumer: ConsumerId,
+        reply: oneshot::Sender<bool>,
+    },
+    Get {
+        queue: Arc<Queue>,
+        no_ack: bool,
+        outlet: Arc<dyn Outlet>,
+        done: oneshot::Sender<()>,
+    },
+    Purge(QueueId, oneshot::Sender<u64>),
+    Fence(QueueId, oneshot::Sender<QueueCounts>),
+    CommitFence(QueueId, oneshot::Sender<()>),
+    PrepareDelete {
+        queue: Arc<Queue>,
+        conditions: DeleteConditions,
+        reply: oneshot::Sender<Result<u64, AmqpError>>,
+    },
+}
+
+impl Request {
+    /// The queue that was asked.
+    fn queue(&self) -> QueueId {
+        match self {
+            Request::AddConsumer { queue, .. }
+            | Request::RemoveConsumer { queue, .. }
+            | Request::Purge(queue, _)
+            | Request::Fence(queue, _)
+            | Request::CommitFence(queue, _) => *queue,
+            Request::Get { queue, .. } | Request::PrepareDelete { queue, .. } => queue.id,
+        }
+    }
 }
 
 /// How the node can be reached.
@@ -48,17 +80,24 @@ struct HomeState {
     next_number: u64,
     /// Who waits for confirms, by the number of the first publish.
     tickets: BTreeMap<u64, Ticket>,
+    /// The number of the last link.
+    link: u64,
     next_request: u64,
     requests: BTreeMap<u64, Request>,
+    /// What the home keeps of what was sent over this link.
+    sent: SentChunks,
     /// Queues in which something waits for the first link.
     held: Vec<Arc<Queue>>,
 }
 
 /// A node with queues.
 pub(super) struct Home {
+    node: NodeId,
     state: Mutex<HomeState>,
     reachable: AtomicBool,
     queues: DashMap<QueueId, Weak<AwayQueue>>,
+    /// Clients of some queue wait for another home of it.
+    drifting: AtomicBool,
     /// What flushes the link at the end of a piece of work.
     flusher: Arc<dyn Outlet>,
 }
@@ -66,19 +105,35 @@ pub(super) struct Home {
 impl Home {
     pub(super) fn new(node: NodeId) -> Arc<Home> {
         Arc::new_cyclic(|home: &Weak<Home>| Home {
+            node,
             state: Mutex::new(HomeState {
                 phase: Phase::Down,
                 name: format!("node {node}"),
                 next_number: 1,
                 tickets: BTreeMap::new(),
+                link: 0,
                 next_request: 1,
                 requests: BTreeMap::new(),
+                sent: SentChunks::default(),
                 held: Vec::new(),
             }),
             reachable: AtomicBool::new(false),
             queues: DashMap::new(),
+            drifting: AtomicBool::new(false),
             flusher: Arc::new(ReplyWay::new(home.clone())),
         })
+    }
+
+    pub(super) fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// Takes back what was asked of a queue and is not answered.
+    pub(super) fn take_requests(&self, queue: QueueId) -> Vec<Request> {
+        let mut state = self.state.lock();
+        let numbers = state.requests.iter().filter(|(_, request)| request.queue() == queue);
+        let numbers: Vec<u64> = numbers.map(|(number, _)| *number).collect();
+        numbers.iter().filter_map(|number| state.requests.remove(number)).collect()
     }
 
     pub(super) fn name(&self) -> String {
@@ -167,17 +222,18 @@ impl Home {
     pub(super) fn publish(
         &self,
         ticket: Option<Ticket>,
-        count: u64,
-        fill: impl Fn(&mut Vec<u8>, u64),
+        enqueue: &Outgoing<'_>,
     ) -> Result<(), Option<Ticket>> {
         let mut state = self.state.lock();
+        let state = &mut *state;
         let Phase::Live(way) = &state.phase else { return Err(ticket) };
         let number = if ticket.is_some() { state.next_number } else { 0 };
-        if !way.put(&mut |out| fill(out, number)) {
+        let form = state.sent.form(enqueue.chunk, enqueue.picks);
+        if !way.put(&mut |out| frame::put_enqueue(out, &form, number, enqueue)) {
             return Err(ticket);
         }
         if let Some(ticket) = ticket {
-            state.next_number += count;
+            state.next_number += u64::from(enqueue.picks.len());
             state.tickets.insert(number, ticket);
         }
         Ok(())
@@ -188,23 +244,35 @@ impl Home {
         self.way().is_some_and(|way| way.put(&mut |out| frame::put_reply(out, chunk)))
     }
 
+    /// The end of a piece of work: what was put goes out, and what it had kept is forgotten.
     pub(super) fn flush(&self) {
-        if let Some(way) = self.way() {
-            way.flush();
-        }
+        let way = {
+            let mut state = self.state.lock();
+            let state = &mut *state;
+            let Phase::Live(way) = &state.phase else { return };
+            if state.sent.clear() {
+                way.put(&mut |out| frame::put_forget(out));
+            }
+            way.clone()
+        };
+        way.flush();
     }
 
     /// A link is up; whatever went over another one has failed.
     pub(super) fn link_up(self: &Arc<Home>, way: Arc<dyn Way>, broker: &Arc<Broker>) -> HomeLink {
         self.cut(None, broker);
-        let held = {
+        let (held, link) = {
             let mut state = self.state.lock();
             state.phase = Phase::Live(way.clone());
+            state.link += 1;
+            state.sent.clear();
             self.reachable.store(true, Ordering::Relaxed);
-            std::mem::take(&mut state.held)
+            (std::mem::take(&mut state.held), state.link)
         };
         run_again(held, broker);
-        HomeLink { home: self.clone(), way, broker: broker.clone() }
+        self.come_back(broker);
+        broker.peer_linked(self.node, link, true);
+        HomeLink { home: self.clone(), link, way, broker: broker.clone() }
     }
 
     /// Ends waiting for the first link when its time is over.
@@ -223,7 +291,7 @@ impl Home {
 
     /// The link `ended` (any, when None) is over: everything that waits for it has failed.
     fn cut(&self, ended: Option<&Arc<dyn Way>>, broker: &Broker) {
-        let (tickets, requests) = {
+        let (tickets, requests, link) = {
             let mut state = self.state.lock();
             let Phase::Live(way) = &state.phase else { return };
             if ended.is_some_and(|ended| !Arc::ptr_eq(ended, way)) {
@@ -232,20 +300,75 @@ impl Home {
             way.close();
             state.phase = Phase::Down;
             self.reachable.store(false, Ordering::Relaxed);
-            (std::mem::take(&mut state.tickets), std::mem::take(&mut state.requests))
+            let link = state.link;
+            (std::mem::take(&mut state.tickets), std::mem::take(&mut state.requests), link)
         };
         tickets.into_values().for_each(|ticket| tell(Some(ticket), true, broker));
         for request in requests.into_values() {
-            if let Request::AddConsumer { queue, consumer, .. } = request
-                && let Some(away) = self.queue(queue)
-            {
+            let away = self.queue(request.queue());
+            match (away, request) {
+                (Some(away), request) if away.is_movable() => away.ask_again(request),
                 // It was never there, so it is not told that it is gone.
-                away.drop_consumer(consumer);
+                (Some(away), Request::AddConsumer { consumer, .. }) => away.drop_consumer(consumer),
+                _ => {}
             }
         }
         let queues: Vec<_> = self.queues.iter().filter_map(|entry| entry.value().upgrade()).collect();
-        queues.iter().for_each(|away| away.cut_off(broker));
+        let drifts = queues.iter().filter(|away| away.cut_off(broker)).count();
+        self.drifting.fetch_or(drifts > 0, Ordering::AcqRel);
+        broker.peer_linked(self.node, link, false);
         broker.flush();
+    }
+
+    fn away_queues(&self) -> Vec<Arc<AwayQueue>> {
+        self.queues.iter().filter_map(|entry| entry.value().upgrade()).collect()
+    }
+
+    /// Clients that waited for this node join their queues again.
+    fn come_back(&self, broker: &Broker) {
+        for away in self.away_queues() {
+            if let Some(queue) = broker.queue(away.id) {
+                away.come_back(&queue);
+                broker.post(&queue, QueueCommand::Tick);
+            }
+        }
+    }
+
+    /// Ends waiting for another home of queues whose time for that is over.
+    pub(super) fn give_up_drifting(&self, now: Instant, broker: &Broker) {
+        if !self.drifting.load(Ordering::Acquire) {
+            return;
+        }
+        let all = self.away_queues();
+        let given_up = all.iter().filter(|away| away.give_up(now, broker));
+        let queues: Vec<Arc<Queue>> = given_up.filter_map(|away| broker.queue(away.id)).collect();
+        if !all.iter().any(|away| away.is_adrift()) {
+            self.drifting.store(false, Ordering::Release);
+        }
+        if !queues.is_empty() {
+            run_again(queues, broker);
+        }
+    }
+
+    /// The node is said to be lost: who waits for another home hears of it in a moment, or never.
+    pub(super) fn hurry(&self) {
+        self.away_queues().iter().for_each(|away| away.hurry());
+    }
+
+    /// The number of the link that is up.
+    pub(super) fn link(&self) -> Option<u64> {
+        let state = self.state.lock();
+        matches!(state.phase, Phase::Live(_)).then_some(state.link)
+    }
+
+    /// Bytes on their way that have not left.
+    pub(super) fn buffered_bytes(&self) -> usize {
+        self.way().map_or(0, |way| way.buffered_bytes())
+    }
+
+    /// Sends to a copy there; false when there is no link.
+    pub(super) fn put(&self, mut fill: impl FnMut(&mut Vec<u8>)) -> bool {
+        self.way().is_some_and(|way| way.put(&mut fill))
     }
 }
 
@@ -267,6 +390,7 @@ fn take_range(tickets: &mut BTreeMap<u64, Ticket>, first: u64, last: u64) -> Vec
 /// What comes over the link from a home.
 pub struct HomeLink {
     home: Arc<Home>,
+    link: u64,
     way: Arc<dyn Way>,
     broker: Arc<Broker>,
 }
@@ -291,6 +415,14 @@ impl HomeLink {
             FromHome::Room { queue, bytes } => {
                 if let (Some(away), Some(queue)) = (self.home.queue(queue), self.broker.queue(queue)) {
                     away.release(&queue, usize::try_from(bytes).unwrap_or(usize::MAX));
+                }
+            }
+            FromHome::Mirror { queue, message } => {
+                self.broker.heard_of_copy(self.home.node, self.link, queue, message);
+            }
+            FromHome::Held { queue, consumer } => {
+                if let (Some(away), Some(queue)) = (self.home.queue(queue), self.broker.queue(queue)) {
+                    away.holds(&queue, consumer);
                 }
             }
         }
@@ -350,14 +482,21 @@ impl HomeLink {
         let Some(request) = self.home.state.lock().requests.remove(&request) else { return };
         match (request, answer) {
             (Request::AddConsumer { reply, .. }, Answer::Added) => {
-                let _ = reply.send(Ok(()));
+                let _ = reply.map(|reply| reply.send(Ok(())));
             }
             (Request::AddConsumer { queue, consumer, reply }, answer) => {
-                if let Some(away) = self.home.queue(queue) {
-                    away.drop_consumer(consumer);
-                }
-                if answer == Answer::InExclusiveUse {
-                    let _ = reply.send(Err(ConsumerError::InExclusiveUse));
+                match (self.home.queue(queue), reply) {
+                    // It was there before, at another home.
+                    (Some(away), None) => away.cancelled(consumer, &self.broker),
+                    (away, Some(reply)) => {
+                        if let Some(away) = away {
+                            away.drop_consumer(consumer);
+                        }
+                        if answer == Answer::InExclusiveUse {
+                            let _ = reply.send(Err(ConsumerError::InExclusiveUse));
+                        }
+                    }
+                    (None, None) => {}
                 }
             }
             (Request::RemoveConsumer { queue: id, consumer, reply }, answer) => {
@@ -373,10 +512,10 @@ impl HomeLink {
                     None => drop(reply.send(was_there)),
                 }
             }
-            (Request::Purge(reply), Answer::Count(count)) => drop(reply.send(count)),
-            (Request::Fence(reply), Answer::Counts(counts)) => drop(reply.send(counts)),
-            (Request::CommitFence(reply), Answer::Committed) => drop(reply.send(())),
-            (Request::PrepareDelete { queue, reply }, Answer::Count(count)) => {
+            (Request::Purge(_, reply), Answer::Count(count)) => drop(reply.send(count)),
+            (Request::Fence(_, reply), Answer::Counts(counts)) => drop(reply.send(counts)),
+            (Request::CommitFence(_, reply), Answer::Committed) => drop(reply.send(())),
+            (Request::PrepareDelete { queue, reply, .. }, Answer::Count(count)) => {
                 queue.set_gone();
                 let _ = reply.send(Ok(count));
             }

@@ -6,11 +6,12 @@
 use super::Way;
 use super::away::AwayQueue;
 use super::home::{Home, HomeLink};
+use super::mirror_frame;
 use broker::catalog::{self, Catalog, Command, Node};
 use dashmap::DashMap;
 use engine::Broker;
 use engine::outlet::Outlet;
-use engine::queue::{ConsumerListing, Forwarder, Homes, QueueListing};
+use engine::queue::{ConsumerListing, Forwarder, Homes, Mirrors, QueueListing, ToMirror};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use types::limits::FORWARD_CONNECT_MS;
@@ -19,7 +20,7 @@ use types::{NodeId, QueueId};
 /// The ways to queues of other nodes.
 #[derive(Default)]
 pub struct ForwardHomes {
-    homes: DashMap<NodeId, Arc<Home>>,
+    homes: Arc<AllHomes>,
     observer: OnceLock<NodeObserver>,
     placement: OnceLock<Box<dyn Placement>>,
 }
@@ -36,9 +37,31 @@ pub trait Placement: Send + Sync {
 /// Hears of every change of a node's row; the flag says whether it still is a member.
 pub type NodeObserver = Box<dyn Fn(&Node, bool) + Send + Sync>;
 
+/// Homes by their nodes.
+#[derive(Default)]
+struct AllHomes(DashMap<NodeId, Arc<Home>>);
+
+impl Mirrors for AllHomes {
+    fn put(&self, node: NodeId, queue: QueueId, message: &ToMirror) -> bool {
+        self.0.get(&node).is_some_and(|home| home.put(|out| mirror_frame::put_to_mirror(out, queue, message)))
+    }
+
+    fn buffered_bytes(&self, node: NodeId) -> usize {
+        self.0.get(&node).map_or(0, |home| home.buffered_bytes())
+    }
+
+    fn link(&self, node: NodeId) -> Option<u64> {
+        self.0.get(&node)?.link()
+    }
+
+    fn outlet(&self, node: NodeId) -> Option<Arc<dyn Outlet>> {
+        self.0.get(&node).map(|home| home.outlet().clone())
+    }
+}
+
 impl ForwardHomes {
     fn home(&self, node: NodeId) -> Arc<Home> {
-        self.homes.entry(node).or_insert_with(|| Home::new(node)).clone()
+        self.homes.0.entry(node).or_insert_with(|| Home::new(node)).clone()
     }
 
     /// Has `observer` told of the nodes' rows, from the thread that changes them.
@@ -53,7 +76,7 @@ impl ForwardHomes {
 
     /// Whether queues with their home on a node can be asked.
     pub fn is_reachable(&self, node: NodeId) -> bool {
-        self.homes.get(&node).is_some_and(|home| home.is_reachable())
+        self.homes.0.get(&node).is_some_and(|home| home.is_reachable())
     }
 
     /// A node is there, says the catalog: what is posted to its queues may wait a moment for the link.
@@ -73,8 +96,12 @@ impl ForwardHomes {
 
     /// Ends waiting for first links whose time is over; to be called a few times a second.
     pub fn tick(&self, broker: &Broker) {
-        let homes: Vec<_> = self.homes.iter().map(|entry| entry.value().clone()).collect();
-        homes.iter().for_each(|home| home.give_up_connecting(Instant::now(), broker));
+        let (homes, now): (Vec<_>, _) =
+            (self.homes.0.iter().map(|entry| entry.value().clone()).collect(), Instant::now());
+        for home in homes {
+            home.give_up_connecting(now, broker);
+            home.give_up_drifting(now, broker);
+        }
     }
 
     /// Notes what the home of a queue said of it.
@@ -104,6 +131,7 @@ impl Homes for ForwardHomes {
             self.expect(node.id, &node.name);
         } else {
             self.rename(node.id, &node.name);
+            self.home(node.id).hurry();
         }
         if let Some(observer) = self.observer.get() {
             observer(node, is_member);
@@ -121,8 +149,12 @@ impl Homes for ForwardHomes {
         self.placement.get().is_none_or(|placement| placement.is_current())
     }
 
+    fn mirrors(&self) -> Arc<dyn Mirrors> {
+        self.homes.clone()
+    }
+
     fn reply_outlet(&self, node: NodeId) -> Option<Arc<dyn Outlet>> {
-        let home = self.homes.get(&node)?.clone();
+        let home = self.homes.0.get(&node)?.clone();
         home.is_reachable().then(|| home.outlet().clone())
     }
 }

@@ -7,11 +7,15 @@
 
 mod answer;
 mod away;
+mod away_consumer;
+mod drift;
 mod frame;
 mod guest;
 mod guest_outlet;
 mod home;
 mod homes;
+mod kept;
+mod mirror_frame;
 mod reply;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,8 @@
 //! Two brokers in one thread with a link of lists between them: node 1 is the home, clients are on node 2.
 
+mod fan_out;
+mod limit;
+
 use super::guest::Guest;
 use super::home::HomeLink;
 use super::{ForwardHomes, Way};
@@ -57,6 +60,8 @@ struct Seen {
     replies: Vec<String>,
     /// Deliveries it still takes.
     room: u32,
+    /// Room is what its channel may hold, as with a prefetch, and not what its connection takes.
+    is_limit: bool,
     waiting: Vec<(Arc<Queue>, ConsumerId)>,
     closed: bool,
 }
@@ -87,9 +92,18 @@ impl Outlet for Client {
             true
         });
         if taken.blocked {
+            taken.over_limit = seen.is_limit;
             seen.waiting.push((queue.clone(), id));
         }
         taken
+    }
+
+    fn room(&self, queue: &Arc<Queue>, id: ConsumerId, _: bool) -> Option<u64> {
+        let mut seen = self.0.lock();
+        if seen.is_limit && seen.room == 0 {
+            seen.waiting.push((queue.clone(), id));
+        }
+        seen.is_limit.then(|| seen.room.into())
     }
 
     fn got(&self, _: &Arc<Queue>, _: bool, delivery: Option<Delivery<'_>>, remaining: u64) {
@@ -129,7 +143,7 @@ fn broker(node: u64) -> (Arc<Broker>, Arc<ForwardHomes>) {
         memory_limit_bytes: u64::MAX,
         paging_limit_bytes: u64::MAX,
         disk_limit_bytes: 0,
-        seat: Some(Seat { node: NodeId(node), homes: homes.clone() }),
+        seat: Some(Seat { node: NodeId(node), boot: 1, homes: homes.clone() }),
     };
     (Broker::new(config, Catalog::new()), homes)
 }
@@ -197,7 +211,7 @@ impl Stage {
 
     fn connect(&mut self) {
         let (to_home, from_home) = (Arc::new(Pipe::default()), Arc::new(Pipe::default()));
-        let guest = Guest::new(self.home.clone(), from_home.clone());
+        let guest = Guest::new(self.home.clone(), NodeId(2), from_home.clone());
         let frames = self.homes.link_up(NodeId(1), to_home.clone(), &self.away);
         self.link = Some(Link { to_home, from_home, guest, frames });
     }
@@ -281,7 +295,7 @@ impl Stage {
             arguments: FieldTable::new(),
             outlet: self.outlet(),
             channel: String::new(),
-            reply,
+            reply: Some(reply),
         };
         self.away.post(&self.queue(name), QueueCommand::AddConsumer(Box::new(add)));
         (id, answer)

@@ -1,15 +1,17 @@
 //! What a member concludes from what it knows of itself and the others.
 //!
 //! Invariant: only the catalog's leader declares a node lost, only one that has not answered in any way for as
-//! long as the operator has set, and only the start of it that the catalog knows. No clock, no network: what is
-//! known comes in, and what is to be proposed goes out, so that it can be played from seeds.
+//! long as the operator has set, and only the start of it that the catalog knows; only the leader walks queues'
+//! copies to what is wanted of them. No clock, no network: what is known comes in, and what is to be proposed goes
+//! out, so that it can be played from seeds.
 
+use broker::catalog::copies::{self, CopyChange};
 use broker::catalog::{Catalog, Command, Node};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use types::NodeId;
-use types::limits::CLUSTER_STRANGER_AFTER_MS;
+use types::limits::{CLUSTER_STRANGER_AFTER_MS, COPY_STEPS_MAX};
 
 /// The change by which the catalog has this start of the node, at its address, as one that is up. None when it
 /// has, when the node is no member, and while nobody leads. `me`: the row as it should be.
@@ -41,6 +43,8 @@ impl Since {
 pub struct Leading {
     silent: Since,
     strange: Since,
+    /// The catalog's version whose steps of queues' copies were given.
+    walked: Option<u64>,
 }
 
 impl Leading {
@@ -78,11 +82,32 @@ impl Leading {
             group.iter().filter(|_| catalog.is_cluster()).filter(is_strange).copied().collect();
         self.strange.for_long(&strange, now, Duration::from_millis(CLUSTER_STRANGER_AFTER_MS))
     }
+
+    /// Steps that bring queues' copies to what is wanted of them, no more than one change of the catalog holds; none,
+    /// unless `me` is the `leader`. They are given once: more of them only when the catalog is another one, or after
+    /// `walk_again`.
+    pub fn copy_steps(&mut self, me: NodeId, catalog: &Catalog, leader: Option<NodeId>) -> Vec<CopyChange> {
+        if leader != Some(me) {
+            self.walk_again();
+            return Vec::new();
+        }
+        if self.walked.replace(catalog.version) == Some(catalog.version) {
+            return Vec::new();
+        }
+        copies::next_steps(catalog, COPY_STEPS_MAX)
+    }
+
+    /// The steps could not be agreed on.
+    pub fn walk_again(&mut self) {
+        self.walked = None;
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use broker::catalog::copies::CopyStep;
+    use types::{ConnectionId, FieldTable, FieldValue};
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
     const NOBODY: [u64; 0] = [];
@@ -146,6 +171,43 @@ mod tests {
         assert_eq!(of(&catalog, 2, 5_100), [], "another leads");
         assert_eq!(of(&catalog, 1, 5_200), [], "it has just become the leader");
         assert_eq!(of(&Catalog::new(), 1, 90_000), [], "the cluster is being formed");
+    }
+
+    #[test]
+    fn the_leader_walks_copies_once_for_each_catalog() {
+        let mut catalog = Catalog::new();
+        let mut apply = |command| drop(catalog.apply(command, &mut Vec::new()).unwrap());
+        let current = |id| Node { feature_level: 2, ..node(id, true) };
+        let (description, tags) = (String::new(), vec![]);
+        apply(Command::AddVhost { name: "/".into(), description, tags, default_queue_type: None });
+        apply(Command::FormCluster { cluster: 1, node: current(1) });
+        let mut arguments = FieldTable::new();
+        arguments.insert("x-queue-type", FieldValue::text("quorum"));
+        let queue = Command::DeclareQueue {
+            vhost: "/".into(),
+            name: "q".into(),
+            server_named: false,
+            durable: true,
+            auto_delete: false,
+            exclusive: false,
+            connection: ConnectionId(1),
+            arguments,
+            user: "u".into(),
+        };
+        apply(Command::DeclareAt { home: NodeId(1), command: Box::new(queue) });
+        apply(Command::PutNode { node: current(2) });
+        let (mut leading, me, leader) = (Leading::default(), NodeId(1), Some(NodeId(1)));
+        assert_eq!(leading.copy_steps(me, &catalog, None), [], "nobody leads");
+        let first = leading.copy_steps(me, &catalog, leader);
+        assert_eq!(first[0].step, CopyStep::Start);
+        assert_eq!(leading.copy_steps(me, &catalog, leader), [], "proposed already");
+        leading.walk_again();
+        assert_eq!(leading.copy_steps(me, &catalog, leader), first);
+        catalog.apply(Command::ChangeCopies { changes: first }, &mut Vec::new()).unwrap();
+        let next = leading.copy_steps(me, &catalog, leader);
+        assert_eq!(next[0].step, CopyStep::AddMirror(NodeId(2)));
+        assert_eq!(leading.copy_steps(me, &catalog, Some(NodeId(2))), [], "another leads");
+        assert_eq!(leading.copy_steps(me, &catalog, leader), next, "again the leader");
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl MeshSink for Links {
         if dialled {
             return Box::new(self.homes.link_up(peer.node(), way, &self.broker));
         }
-        let guest = Guest::new(self.broker.clone(), way);
+        let guest = Guest::new(self.broker.clone(), peer.node(), way);
         writer.on_room(Box::new(guest.on_room()));
         Box::new(guest)
     }

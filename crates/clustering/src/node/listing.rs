@@ -1,4 +1,5 @@
-//! What nodes tell each other for listings: queues with their consumers, and connections with their channels.
+//! What nodes tell each other for listings: queues with their consumers, connections with their
+//! channels, and what they have counted.
 //!
 //! Invariant: what cannot be read changes nothing that is shown.
 
@@ -223,6 +224,17 @@ pub(super) fn read_connections(bytes: &[u8]) -> Result<Vec<ToldConnection>, Stri
     read_all(bytes, read_connection)
 }
 
+/// A counter of the node: later builds may have others, so each comes with its name.
+pub(super) fn put_counter(out: &mut Vec<u8>, name: &str, value: u64) {
+    put_text(out, name);
+    put_u64(out, value);
+}
+
+/// Reads what a node has counted.
+pub(super) fn read_counters(bytes: &[u8]) -> Result<Vec<(String, u64)>, String> {
+    read_all(bytes, |words| Ok((words.text()?, words.u64()?)))
+}
+
 fn read_all<T>(
     bytes: &[u8],
     read: impl Fn(&mut Words<'_>) -> Result<T, Malformed>,
@@ -307,5 +319,13 @@ mod tests {
         let back = read_connections(&bytes).unwrap();
         assert_eq!(format!("{back:?}"), format!("{:?}", [(ConnectionId(3), listing, vec![channel])]));
         (1..bytes.len()).for_each(|end| assert!(read_connections(&bytes[..end]).is_err(), "{end}"));
+    }
+
+    #[test]
+    fn counters_come_back_and_every_cut_is_an_error() {
+        let mut bytes = Vec::new();
+        put_counter(&mut bytes, "received", u64::MAX);
+        assert_eq!(read_counters(&bytes).unwrap(), [("received".to_owned(), u64::MAX)]);
+        (1..bytes.len()).for_each(|end| assert!(read_counters(&bytes[..end]).is_err(), "{end}"));
     }
 }

@@ -50,7 +50,7 @@ impl Prepared {
 
     /// The node's place, for the broker.
     pub fn seat(&self) -> Seat {
-        Seat { node: self.node, homes: self.homes.clone() }
+        Seat { node: self.node, boot: self.boot, homes: self.homes.clone() }
     }
 
     /// What reads the cluster's log while the data directory is opened.
@@ -74,7 +74,7 @@ pub(super) struct Shared {
     pub(super) waits: watch::Sender<Option<String>>,
     /// Why the node has to stop.
     pub(super) ends: watch::Sender<Option<String>>,
-    pub(super) seen: Mutex<super::view::Seen>,
+    pub(super) seen: Mutex<super::told::Seen>,
     /// Something changed that the watch should look at soon.
     pub(super) look: Notify,
     pub(super) started_s: u64,
@@ -145,6 +145,7 @@ impl ClusterNode {
             is_removing: AtomicBool::new(false),
             config,
         });
+        shared.refuse_twin().await?;
         let _ = desk.node.set(Arc::downgrade(&shared));
         shared.know_members(&broker.catalog());
         shared.homes.set_placement(Box::new(Chooser(Arc::downgrade(&shared))));
@@ -166,6 +167,7 @@ impl ClusterNode {
         tokio::spawn(shared.clone().keep_identity(cluster));
         tokio::spawn(shared.clone().find_cluster());
         tokio::spawn(shared.clone().watch());
+        tokio::spawn(shared.clone().doubt_membership());
         Ok(ClusterNode { shared })
     }
 

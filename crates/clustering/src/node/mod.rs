@@ -4,6 +4,7 @@
 //! Invariant: who is a member is what the catalog says. Gossip and links say how members are, and only the
 //! catalog's leader makes something of it. The decisions (`founding`, `judgement`, `placement`) are pure.
 
+mod belonging;
 mod config;
 mod formation;
 pub mod founding;
@@ -14,6 +15,8 @@ mod listing;
 mod member;
 mod placement;
 mod service;
+mod told;
+mod twin;
 mod view;
 mod watch;
 

@@ -26,6 +26,14 @@ pub(super) mod kind {
     pub(crate) const CLOSE: u8 = 36;
     /// The asking node wants to be taken out.
     pub(crate) const LEAVE: u8 = 37;
+    /// The asking node, which says its name, wants to know whether it is a member.
+    pub(crate) const BELONGS: u8 = 38;
+    /// The asking node wants to know where it is believed to be.
+    pub(crate) const PLACE: u8 = 39;
+    /// What the node has counted.
+    pub(crate) const COUNTERS: u8 = 40;
+    /// How many connections the node has of a vhost and of a user.
+    pub(crate) const CLIENTS: u8 = 41;
 }
 
 /// First byte of each body of the kinds above.
@@ -90,6 +98,11 @@ impl Service for Desk {
                 kind::BALLOT => node.cast(fields(&body)?).await.and_then(|ballot| self::body(&ballot)),
                 kind::QUEUES => on_worker(move || Ok(raw(&node.tell_queues()))).await,
                 kind::CONNECTIONS => on_worker(move || Ok(raw(&node.tell_connections()))).await,
+                kind::COUNTERS => Ok(raw(&node.tell_counters())),
+                kind::CLIENTS => {
+                    let (vhost, user): (String, String) = fields(&body)?;
+                    node.tell_clients(&vhost, &user).and_then(|counts| self::body(&counts))
+                }
                 kind::CLOSE => {
                     let (id, reason): (u64, String) = fields(&body)?;
                     node.close_own_connection(id, &reason).and_then(|()| self::body(&()))
@@ -104,6 +117,11 @@ impl Service for Desk {
                     work.await.map_err(|_| "the node is stopping".to_owned())??;
                     self::body(&())
                 }
+                kind::BELONGS => {
+                    let name: String = fields(&body)?;
+                    node.tell_whether_it_belongs(from, &name).await.and_then(|told| self::body(&told))
+                }
+                kind::PLACE => self::body(&node.place_of(from)),
                 other => Err(format!("a message of the unknown kind {other}")),
             }
         })

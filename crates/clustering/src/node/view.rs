@@ -1,30 +1,22 @@
 //! The cluster as operators see it from this node.
 //!
-//! Invariant: what other nodes told is kept until they tell something newer; nobody waits for them for longer
-//! than a second.
+//! Invariant: nobody waits for other nodes for longer than a second, but to take a node out.
 
 use super::identity_file;
-use super::listing::{self, ToldConnection};
 use super::member::Shared;
-use super::service::{body, kind, raw, rest};
+use super::service::{body, kind};
 use crate::gossip::{Liveness, NodeFacts};
 use crate::transport::CallError;
 use broker::catalog::{Catalog, Command, Node};
 use engine::cluster::{
-    ClusterStatus, ClusterView, Coming, NodeNumbers, NodeState, NodeView, RemoteConnection,
+    ClientCounts, ClusterStatus, ClusterView, Coming, NodeCounters, NodeNumbers, NodeState, NodeView,
+    RemoteConnection,
 };
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinSet;
 use types::limits::{CLUSTER_LEAVE_MS, CLUSTER_LOOK_MS, CLUSTER_REFRESH_MS};
-use types::{ConnectionId, NodeId};
-
-/// What other nodes have told.
-#[derive(Default)]
-pub(super) struct Seen {
-    connections: BTreeMap<NodeId, Vec<ToldConnection>>,
-}
+use types::{ConnectionId, NodeId, UserName, VhostName};
 
 fn numbers(facts: &NodeFacts) -> NodeNumbers {
     NodeNumbers {
@@ -77,69 +69,11 @@ impl Shared {
         }
     }
 
-    /// What is in the queues at home here, as bytes for another node.
-    pub(super) fn tell_queues(&self) -> Vec<u8> {
-        let catalog = self.broker.catalog().clone();
-        let mut out = Vec::new();
-        for (id, _) in catalog.homes().filter(|(_, home)| *home == self.node) {
-            if let Some(queue) = self.broker.queue(id) {
-                listing::put_queue(&mut out, id, &queue.listing(), &queue.consumers());
-            }
-        }
-        out
-    }
-
-    /// Who is connected here, as bytes for another node.
-    pub(super) fn tell_connections(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        for (id, connection) in self.broker.connections().all() {
-            listing::put_connection(&mut out, id, &connection.listing(), &connection.channels());
-        }
-        out
-    }
-
     pub(super) fn close_own_connection(&self, id: u64, reason: &str) -> Result<(), String> {
         let connection =
             self.broker.connections().get(ConnectionId(id)).ok_or("there is no such connection")?;
         connection.close(reason);
         Ok(())
-    }
-
-    fn take_queues(&self, node: NodeId, answer: &[u8]) -> Result<(), String> {
-        for (id, listing, consumers) in listing::read_queues(rest(answer)?)? {
-            self.homes.set_seen(node, id, listing, consumers);
-        }
-        Ok(())
-    }
-
-    fn take_connections(&self, node: NodeId, answer: &[u8]) -> Result<(), String> {
-        let told = listing::read_connections(rest(answer)?)?;
-        self.seen.lock().connections.insert(node, told);
-        Ok(())
-    }
-
-    async fn ask_all(&self) {
-        let limit = Duration::from_millis(CLUSTER_REFRESH_MS);
-        let others: Vec<NodeId> =
-            self.broker.catalog().nodes.keys().copied().filter(|id| *id != self.node).collect();
-        self.seen.lock().connections.retain(|node, _| others.contains(node) && self.mesh.is_connected(*node));
-        let mut calls = JoinSet::new();
-        for node in others {
-            for what in [kind::QUEUES, kind::CONNECTIONS] {
-                let mesh = self.mesh.clone();
-                calls.spawn(async move { (node, what, mesh.call(node, what, raw(&[]), limit).await) });
-            }
-        }
-        while let Some(called) = calls.join_next().await {
-            let Ok((node, what, Ok(answer))) = called else { continue };
-            let taken = match what {
-                kind::QUEUES => self.take_queues(node, &answer),
-                _ => self.take_connections(node, &answer),
-            };
-            if let Err(why) = taken {
-                tracing::warn!(%node, "what a node told of itself cannot be read: {why}");
-            }
-        }
     }
 
     async fn forget_node(&self, name: &str, force: bool) -> Result<(), String> {
@@ -306,6 +240,14 @@ impl ClusterView for Shared {
             }));
         }
         all
+    }
+
+    fn counters(&self) -> Vec<NodeCounters> {
+        self.seen.lock().counters()
+    }
+
+    fn clients(&self, vhost: VhostName, user: UserName) -> Coming<'_, ClientCounts> {
+        Box::pin(self.clients_elsewhere(vhost, user))
     }
 
     fn close_connection(

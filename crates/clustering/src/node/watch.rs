@@ -7,6 +7,7 @@ use super::judgement::{self, Leading};
 use super::member::Shared;
 use crate::gossip::{Liveness, NodeFacts};
 use crate::transport::ProbeError;
+use broker::catalog::{Catalog, Command, copies};
 use engine::alarm::Alarms;
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -14,7 +15,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use types::NodeId;
-use types::limits::{CLUSTER_FEATURE_LEVEL, CLUSTER_LOOK_MS, CLUSTER_REDISCOVER_MS};
+use types::limits::{
+    CLUSTER_FEATURE_LEVEL, CLUSTER_LOOK_MS, CLUSTER_REDISCOVER_MS, COPY_BALANCE_MS, COPY_STEPS_MAX,
+};
 
 /// How often facts are gathered.
 const FACTS_EVERY: Duration = Duration::from_millis(500);
@@ -29,6 +32,8 @@ struct Memory {
     has_asked_all: bool,
     /// Addresses at which a node of another cluster was met.
     strangers: HashSet<SocketAddr>,
+    /// When homes were last spread.
+    balanced_at: Option<Instant>,
 }
 
 impl Shared {
@@ -41,6 +46,7 @@ impl Shared {
             searched_at: None,
             has_asked_all: false,
             strangers: HashSet::new(),
+            balanced_at: None,
         };
         let mut changes = self.gossip.changes();
         while !self.is_ending() {
@@ -61,6 +67,7 @@ impl Shared {
             self.tend_own_row().await;
             self.tell_of_lost(&mut memory, now).await;
             self.remove_ghosts(&mut memory, now);
+            self.walk_copies(&mut memory).await;
             self.search(&mut memory, now).await;
         }
     }
@@ -141,6 +148,43 @@ impl Shared {
                 tracing::warn!(%error, node = %node.name, "the loss of a node cannot be agreed on");
             }
         }
+    }
+
+    /// The leader has queues' copies go towards what is wanted of them.
+    async fn walk_copies(&self, memory: &mut Memory) {
+        let catalog = self.broker.catalog().clone();
+        let mut changes = memory.leading.copy_steps(self.node, &catalog, self.leader());
+        if changes.is_empty() && self.leader() == Some(self.node) {
+            changes = self.balance(memory, &catalog);
+        }
+        if changes.is_empty() {
+            return;
+        }
+        match self.broker.change(Command::ChangeCopies { changes }).await {
+            Ok(_) => self.look.notify_one(),
+            Err(error) => {
+                memory.leading.walk_again();
+                tracing::debug!(%error, "steps of queues' copies cannot be agreed on now");
+            }
+        }
+    }
+
+    /// Steps that spread homes over the nodes that serve clients, now and then.
+    fn balance(&self, memory: &mut Memory, catalog: &Catalog) -> Vec<copies::CopyChange> {
+        let now = Instant::now();
+        let pause = Duration::from_millis(COPY_BALANCE_MS);
+        if memory.balanced_at.is_some_and(|at| now.duration_since(at) < pause) {
+            return Vec::new();
+        }
+        memory.balanced_at = Some(now);
+        let serves = |node: &NodeId| {
+            *node == self.node
+                || self.gossip.member(*node).is_some_and(|member| {
+                    member.state == Liveness::Up && member.facts.is_some_and(|facts| facts.ready)
+                })
+        };
+        let serving: Vec<NodeId> = catalog.nodes.keys().copied().filter(serves).collect();
+        copies::balancing_steps(catalog, &serving, COPY_STEPS_MAX)
     }
 
     /// Who was replaced or forgotten must not vote any more.

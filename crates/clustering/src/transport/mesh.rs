@@ -43,6 +43,11 @@ pub enum ProbeError {
     Version(WireVersion),
     /// This node itself.
     Myself,
+    /// Another process with this node's id.
+    SameId {
+        /// Its name.
+        name: String,
+    },
     /// Nobody answers there.
     Unreachable(String),
     /// Something else is wrong: what.
@@ -58,6 +63,7 @@ impl fmt::Display for ProbeError {
             }
             ProbeError::Version(wire) => HandshakeError::Version(*wire).fmt(f),
             ProbeError::Myself => f.write_str("it is this node itself"),
+            ProbeError::SameId { name } => write!(f, "two nodes have the id of this one: {name} is there"),
             ProbeError::Unreachable(why) | ProbeError::Refused(why) => f.write_str(why),
         }
     }
@@ -75,6 +81,7 @@ impl From<HandshakeError> for ProbeError {
                 ProbeError::OtherCluster { name, cluster }
             }
             HandshakeError::RefusedByPeer(_, Refusal::Myself) => ProbeError::Myself,
+            HandshakeError::RefusedByPeer(name, Refusal::SameId(_)) => ProbeError::SameId { name },
             error => ProbeError::Refused(error.to_string()),
         }
     }

@@ -4,7 +4,8 @@
 //! does them. What can no longer be forwarded is refused, never dropped: publishes count as not accepted,
 //! questions go without an answer.
 
-use super::{ConsumerListing, Queue, QueueCommand, QueueListing};
+use super::{AddConsumer, ConsumerListing, Mirrors, Queue, QueueCommand, QueueListing};
+use crate::copies::NoMirrors;
 use crate::node::Broker;
 use crate::outlet::Outlet;
 use broker::catalog::{self, Catalog, Command};
@@ -28,6 +29,28 @@ pub trait Forwarder: Send + Sync {
 
     /// The consumers the home last told of.
     fn consumers(&self) -> Vec<ConsumerListing>;
+
+    /// The node that it leads to.
+    fn leads_to(&self) -> NodeId {
+        NodeId::default()
+    }
+
+    /// Gives up its clients, because the queue has another home.
+    fn take_clients(&self, _queue: &Queue) -> Clients {
+        Clients::default()
+    }
+
+    /// Whether the queue may get another home: then its clients wait for a while when this one is out of reach.
+    fn set_movable(&self, _movable: bool) {}
+}
+
+/// Clients of a queue on their way to another home of it.
+#[derive(Default)]
+pub struct Clients {
+    /// Its consumers.
+    pub consumers: Vec<AddConsumer>,
+    /// What was posted and not sent yet, in order.
+    pub held: Vec<QueueCommand>,
 }
 
 /// The ways to all queues of other nodes.
@@ -44,6 +67,11 @@ pub trait Homes: Send + Sync {
     /// Whether this node knows all that is declared: what it cannot route then has no queue.
     fn is_current(&self) -> bool;
 
+    /// The ways to other nodes' copies of queues that are at home here.
+    fn mirrors(&self) -> Arc<dyn Mirrors> {
+        Arc::new(NoMirrors)
+    }
+
     /// The way to direct reply-to consumers of another node; None when it cannot be reached.
     fn reply_outlet(&self, node: NodeId) -> Option<Arc<dyn Outlet>>;
 }
@@ -52,17 +80,30 @@ impl Queue {
     /// Whether its messages can be got at: it is here, or its home is there.
     #[inline]
     pub fn is_reachable(&self) -> bool {
-        self.away.as_ref().is_none_or(|away| away.is_reachable())
+        !self.is_away() || self.forwarder().is_none_or(|away| away.is_reachable())
     }
 
     /// Whether its home is another node.
+    #[inline]
     pub fn is_away(&self) -> bool {
-        self.away.is_some()
+        self.is_away.load(Ordering::Acquire)
+    }
+
+    /// The way to its home when that is another node.
+    pub(super) fn forwarder(&self) -> Option<Arc<dyn Forwarder>> {
+        self.is_away().then(|| self.away.load_full())?.map(|away| (*away).clone())
+    }
+
+    /// Its home is another node from now on, or this one.
+    pub(crate) fn set_away(&self, away: Option<Arc<dyn Forwarder>>) {
+        let is_away = away.is_some();
+        self.away.store(away.map(Arc::new));
+        self.is_away.store(is_away, Ordering::Release);
     }
 
     /// Why nobody can get at it, in RabbitMQ's words; None when it can be got at.
     pub fn unreachable(&self) -> Option<AmqpError> {
-        let away = self.away.as_ref().filter(|away| !away.is_reachable())?;
+        let away = self.forwarder().filter(|away| !away.is_reachable())?;
         let row = self.row.load();
         Some(if row.durable {
             AmqpError::not_found(format!(
@@ -90,15 +131,17 @@ impl Queue {
         self.room.notify_waiters();
     }
 
-    /// A turn of a queue that is elsewhere; true when there were commands.
-    pub(super) fn turn_away(self: &Arc<Queue>, away: &Arc<dyn Forwarder>, broker: &Broker) -> bool {
-        let mut commands = std::mem::take(&mut self.mailbox.lock().commands);
-        let had_commands = !commands.is_empty();
+    /// The part of a turn that is done elsewhere.
+    pub(super) fn forward(
+        self: &Arc<Queue>,
+        away: &Arc<dyn Forwarder>,
+        commands: &mut Vec<QueueCommand>,
+        broker: &Broker,
+    ) {
         let is_publish = |command: &&QueueCommand| matches!(command, QueueCommand::Enqueue(_));
         let done = |command: &QueueCommand| command.mailbox_bytes();
         let bytes: usize = commands.iter().filter(|command| !is_publish(command)).map(done).sum();
-        away.forward(self, &mut commands, broker);
+        away.forward(self, commands, broker);
         self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        had_commands
     }
 }

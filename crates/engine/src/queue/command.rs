@@ -1,12 +1,13 @@
 //! What can be asked of a queue.
 
+use super::mirroring::{MirrorFrame, ToHome};
 use super::paging::BlockRead;
 use crate::outlet::Outlet;
 use broker::message::Chunk;
 use broker::queue::{BlockAt, Consumer, ConsumerError, PageJob, Picks, QueueConfig, QueueCounts, Range};
 use std::sync::Arc;
 use tokio::sync::oneshot;
-use types::{AmqpError, ConsumerId};
+use types::{AmqpError, ConsumerId, NodeId};
 
 /// Messages for one queue out of a batch of publishes.
 pub struct Enqueue {
@@ -62,8 +63,8 @@ pub struct AddConsumer {
     pub outlet: Arc<dyn Outlet>,
     /// Where the channel is found in listings.
     pub channel: String,
-    /// The outcome.
-    pub reply: oneshot::Sender<Result<(), ConsumerError>>,
+    /// The outcome; None for one that was there and follows its queue to another home.
+    pub reply: Option<oneshot::Sender<Result<(), ConsumerError>>>,
 }
 
 /// What a delete asks to be true first.
@@ -134,6 +135,21 @@ pub enum QueueCommand {
     PageOut,
     /// A look at blocks that are mostly dead.
     Housekeep,
+    /// The row is another one: the queue has another home, or other copies.
+    RowChanged,
+    /// Messages were settled that may have gone back to ready since.
+    SettleLate(Vec<Range>),
+    /// What the home tells the copy that is here.
+    ToMirror(Box<MirrorFrame>),
+    /// What another node's copy tells its home, which is here, over the link with a number.
+    FromMirror(NodeId, u64, Box<ToHome>),
+    /// The link with a number to another node's copies is up, or is not any more.
+    PeerLink(NodeId, u64, bool),
+    /// A look at copies that something is waited for from.
+    LookAtCopies,
+    /// What another node asks of its home, which this node will be in a moment when that node knows more of the
+    /// catalog than this one.
+    Early(Box<QueueCommand>),
 }
 
 impl QueueCommand {
@@ -145,6 +161,8 @@ impl QueueCommand {
             | QueueCommand::Return(_, ranges)
             | QueueCommand::PutBack(_, ranges)
             | QueueCommand::Reject(_, ranges) => ranges.len() * 16,
+            QueueCommand::ToMirror(frame) => frame.message.memory_bytes(),
+            QueueCommand::Early(command) => command.mailbox_bytes(),
             _ => 64,
         }
     }

@@ -5,24 +5,31 @@
 
 mod away;
 mod command;
+mod following;
+mod leading;
 mod log;
+mod mirroring;
 mod paging;
+mod part;
 mod turn;
 
 pub(crate) use turn::{DeadLetterCopy, TurnEnd};
 
-pub use away::{Forwarder, Homes};
+pub use away::{Clients, Forwarder, Homes};
 pub use command::{AddConsumer, DeleteConditions, Enqueue, QueueCommand, Ticket};
 pub use log::{Commit, NullLog, NullLogs, QueueLog, QueueLogs, Turn};
+pub use mirroring::{MirrorFrame, MirrorLink, Mirrors, ToHome, ToMirror};
 pub use paging::BlockRead;
+pub use part::{CopiesListing, CopyListing};
 
 use crate::clock;
 use crate::outlet::Outlet;
 use crate::storage::Waiter;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use broker::catalog;
 use broker::queue::{QueueCounts, QueueMachine, QueueTotals};
 use parking_lot::Mutex;
+use part::Part;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -36,7 +43,12 @@ pub struct Queue {
     pub id: QueueId,
     row: ArcSwap<catalog::Queue>,
     /// The way to its home when that is another node.
-    away: Option<Arc<dyn Forwarder>>,
+    away: ArcSwapOption<Arc<dyn Forwarder>>,
+    is_away: AtomicBool,
+    /// The row was changed in a way that the next turn has to act upon.
+    row_changed: AtomicBool,
+    /// It has copies that somebody should look at now and then.
+    watches_copies: AtomicBool,
     mailbox: Mutex<Mailbox>,
     state: Mutex<QueueState>,
     waiting_bytes: AtomicUsize,
@@ -64,6 +76,10 @@ struct Mailbox {
 struct QueueState {
     machine: QueueMachine,
     log: Box<dyn QueueLog>,
+    /// What this node is to the queue's copies.
+    part: Part,
+    /// What others ask of this node as the home, which it does not know to be yet; since when the oldest waits.
+    early: (Vec<QueueCommand>, u64),
     /// Consumers with their ways out, by id.
     outlets: Vec<ConsumerOutlet>,
     /// Who waits for positions of a log that leaves the telling to the queue.
@@ -129,7 +145,9 @@ impl Queue {
     /// A queue whose home is another node.
     pub fn away(row: Arc<catalog::Queue>, forwarder: Arc<dyn Forwarder>) -> Queue {
         let machine = QueueMachine::new(row.config.clone(), false, clock::now_ms());
-        Queue { away: Some(forwarder), ..Queue::with(row, Box::new(NullLog), machine) }
+        let queue = Queue::with(row, Box::new(NullLog), machine);
+        queue.set_away(Some(forwarder));
+        queue
     }
 
     /// A queue with what its log had.
@@ -140,11 +158,16 @@ impl Queue {
             counts_deliveries: AtomicBool::new(row.config.delivery_limit.is_some()),
             traced: AtomicBool::new(false),
             row: ArcSwap::new(row),
-            away: None,
+            away: ArcSwapOption::empty(),
+            is_away: AtomicBool::new(false),
+            row_changed: AtomicBool::new(false),
+            watches_copies: AtomicBool::new(false),
             mailbox: Mutex::default(),
             state: Mutex::new(QueueState {
                 machine,
                 log,
+                part: Part::default(),
+                early: (Vec::new(), 0),
                 outlets: Vec::new(),
                 uncommitted: VecDeque::new(),
                 gets: VecDeque::new(),
@@ -220,6 +243,23 @@ impl Queue {
         self.keeps_house.load(Ordering::Relaxed)
     }
 
+    /// Whether somebody should look at its copies now and then.
+    pub(crate) fn watches_copies(&self) -> bool {
+        self.watches_copies.load(Ordering::Relaxed)
+    }
+
+    /// Its copies on other nodes, as its home sees them.
+    pub fn copies(&self) -> CopiesListing {
+        match &self.state.lock().part {
+            Part::Leads(leading) => leading.listing(),
+            Part::Waits(_) => {
+                let waits_for = vec!["the catalog to give this start of the node an epoch".to_owned()];
+                CopiesListing { copies: Vec::new(), waits_for }
+            }
+            Part::Alone | Part::Follows(_) => CopiesListing::default(),
+        }
+    }
+
     /// Comes back when a turn has made room in the mailbox or among the ready messages.
     pub async fn room(&self) {
         self.room.notified().await;
@@ -236,7 +276,7 @@ impl Queue {
 
     /// What is in it and what it has done.
     pub fn listing(&self) -> QueueListing {
-        if let Some(away) = &self.away {
+        if let Some(away) = self.forwarder() {
             return away.listing();
         }
         let state = self.state.lock();
@@ -250,7 +290,7 @@ impl Queue {
 
     /// What is in it.
     pub fn counts(&self) -> QueueCounts {
-        if let Some(away) = &self.away {
+        if let Some(away) = self.forwarder() {
             return away.listing().counts;
         }
         self.state.lock().machine.counts()
@@ -258,7 +298,7 @@ impl Queue {
 
     /// Its consumers.
     pub fn consumers(&self) -> Vec<ConsumerListing> {
-        if let Some(away) = &self.away {
+        if let Some(away) = self.forwarder() {
             return away.consumers();
         }
         let state = self.state.lock();

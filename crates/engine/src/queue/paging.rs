@@ -3,6 +3,7 @@
 //! Invariant: bytes leave memory only when a block has them; a block is given back only when the log
 //! has committed that nobody needs it. What is being written and read at a time is bounded.
 
+use super::part::Part;
 use super::{Queue, QueueState, WaitingGet};
 use crate::node::Broker;
 use crate::storage::Storage;
@@ -72,11 +73,13 @@ impl Queue {
             self.go_on_with_checkpoint(state, broker, storage);
         }
         let log_is_behind = state.log.is_backed_up();
+        let copies_are_behind = matches!(&state.part, Part::Leads(leading) if leading.is_backed_up());
         if log_is_behind && !std::mem::replace(&mut state.paging.waits_for_log, true) {
             state.log.wake(self);
         }
-        let backed_up =
-            log_is_behind || (broker.paging().is_far_over() && state.paging.writing_bytes > PAGE_LEAST_BYTES);
+        let backed_up = log_is_behind
+            || copies_are_behind
+            || (broker.paging().is_far_over() && state.paging.writing_bytes > PAGE_LEAST_BYTES);
         self.backed_up.store(backed_up, Ordering::Relaxed);
         let house = state.paging.checkpoint.is_some() || state.machine.has_blocks() || state.paging.refused;
         self.keeps_house.store(house, Ordering::Relaxed);
@@ -89,7 +92,11 @@ impl Queue {
         }
         let durable = state.log.keeps_commands();
         let storage = storage.clone();
-        state.log.after(Box::new(move || storage.free(durable, &freed)));
+        let free = Box::new(move || storage.free(durable, &freed));
+        match &mut state.part {
+            Part::Leads(leading) => leading.after(state.log.as_ref(), free),
+            _ => state.log.after(free),
+        }
     }
 
     fn relieve(self: &Arc<Queue>, state: &mut QueueState, broker: &Broker, storage: &Arc<Storage>) {
@@ -130,7 +137,7 @@ impl Queue {
         }
     }
 
-    fn read(
+    pub(super) fn read(
         self: &Arc<Queue>,
         state: &QueueState,
         broker: &Broker,

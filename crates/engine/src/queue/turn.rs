@@ -48,14 +48,25 @@ impl Queue {
     /// Runs one turn. The caller is the one thread that holds the running flag.
     pub(crate) fn turn(self: &Arc<Queue>, broker: &Broker) -> TurnEnd {
         let mut aftermath = Aftermath::default();
-        let (more, had_commands) = if let Some(away) = &self.away {
-            (false, self.turn_away(away, broker))
-        } else {
+        let (more, had_commands) = {
             let mut state = self.state.lock();
             let mut commands = std::mem::take(&mut state.commands);
             std::mem::swap(&mut commands, &mut self.mailbox.lock().commands);
             let had_commands = !commands.is_empty();
-            let more = self.work(&mut state, &mut commands, broker, &mut aftermath);
+            let mut more = false;
+            if self.row_changed.load(Ordering::Acquire) {
+                more = self.heed_row(&mut state, &mut commands, broker);
+            }
+            match self.forwarder() {
+                None => more |= self.work(&mut state, &mut commands, broker, &mut aftermath),
+                Some(away) => {
+                    self.work_on_copy(&mut state, &mut commands, broker);
+                    // The rest is done at the home; no lock of this queue is held meanwhile.
+                    drop(state);
+                    self.forward(&away, &mut commands, broker);
+                    state = self.state.lock();
+                }
+            }
             // An empty one goes into the mailbox at the next turn, so that a post seldom allocates.
             if commands.capacity() <= SPARE_COMMANDS_MAX {
                 state.commands = commands;
@@ -97,11 +108,19 @@ impl Queue {
         let mut waiters = Vec::new();
         let mut bytes_done = 0;
         for command in commands.drain(..) {
+            let command = match command {
+                QueueCommand::Early(command) => *command,
+                command => command,
+            };
+            let Some(command) = state.part.hold_back(command, &state.machine) else { continue };
             bytes_done += command.mailbox_bytes();
             self.perform(state, command, now_ms, &mut waiters, broker, aftermath);
         }
         self.waiting_bytes.fetch_sub(bytes_done, Ordering::Relaxed);
-        let more = self.deliver(state);
+        let mut more = false;
+        if state.part.may_deliver(broker) {
+            more |= self.deliver(state);
+        }
         let machine = &mut state.machine;
         machine.expire(now_ms);
         if machine.config().overflow == Overflow::DropHead {
@@ -111,10 +130,16 @@ impl Queue {
         if !state.gets.is_empty() {
             self.serve_gets(state, now_ms);
         }
-        let commit = log_turn(state, from, !waiters.is_empty());
-        conclude(state, commit, waiters);
+        if state.part.is_leading() {
+            more |= self.log_mirrored_turn(state, from, waiters, broker);
+        } else {
+            let commit = log_turn(state, from, !waiters.is_empty());
+            conclude(state, commit, waiters);
+        }
         self.page(state, broker);
-        self.collect_dead_letters(state, aftermath);
+        if state.part.may_deliver(broker) {
+            self.collect_dead_letters(state, aftermath);
+        }
         self.note_congestion(state);
         self.look_ahead(state, broker, now_ms, aftermath);
         more
@@ -175,6 +200,7 @@ impl Queue {
             QueueCommand::Committed(position) => {
                 Queue::log_went_on(state);
                 committed(state, position);
+                self.synced(state, position, broker);
             }
             QueueCommand::CommitFence(reply) => waiters.push(Waiter::Fence(reply)),
             QueueCommand::DeadLettered(indexes) => state.machine.dead_lettered(indexes.into_iter()),
@@ -183,8 +209,17 @@ impl Queue {
             QueueCommand::Checkpoint(up_to) => self.checkpoint(state, up_to),
             QueueCommand::Relocate(blocks) => self.give_up_blocks(state, broker, &blocks),
             QueueCommand::Housekeep => self.keep_house(state, broker),
-            // The turn itself looks at memory.
-            QueueCommand::PageOut => {}
+            QueueCommand::SettleLate(ranges) => {
+                state.machine.settle_late(&ranges);
+            }
+            QueueCommand::FromMirror(node, link, message) => {
+                self.heard(state, (node, link), *message, broker);
+            }
+            QueueCommand::PeerLink(node, link, is_up) => self.peer_linked(state, (node, link), is_up, broker),
+            QueueCommand::LookAtCopies => self.look_at_copies(state, broker),
+            QueueCommand::ToMirror(frame) => self.misdirected(*frame, broker),
+            // The turn itself looks at memory, and at the row before anything else.
+            QueueCommand::PageOut | QueueCommand::RowChanged | QueueCommand::Early(_) => {}
         }
     }
 
@@ -238,7 +273,7 @@ impl Queue {
         }
     }
 
-    fn add_consumer(self: &Arc<Queue>, state: &mut QueueState, add: AddConsumer, now_ms: u64) {
+    pub(super) fn add_consumer(self: &Arc<Queue>, state: &mut QueueState, add: AddConsumer, now_ms: u64) {
         let AddConsumer { consumer, tag, arguments, outlet, channel, reply } = add;
         let id = consumer.id;
         state.machine.touch(now_ms);
@@ -246,7 +281,8 @@ impl Queue {
         if outcome.is_ok() {
             state.outlets.push(ConsumerOutlet { id, tag, arguments, channel, outlet });
         }
-        if reply.send(outcome).is_err() && outcome.is_ok() {
+        let is_gone = reply.is_some_and(|reply| reply.send(outcome).is_err());
+        if is_gone && outcome.is_ok() {
             state.machine.remove_consumer(id, now_ms);
             state.outlets.retain(|outlet| outlet.id != id);
         }
@@ -337,6 +373,9 @@ impl Queue {
         }
         state.machine.clear_consumers();
         state.machine.clear();
+        // It is answered as what comes to a deleted queue is.
+        let held = state.part.end();
+        self.mailbox.lock().commands.splice(0..0, held);
         // The log forgets the queue as a whole; who waited for it does so no more.
         state.machine.take_log();
         state.log.end();
@@ -390,7 +429,7 @@ fn picks_bytes(chunk: &Chunk, picks: &Picks) -> u64 {
 }
 
 /// Hands what the turn did to the log.
-fn log_turn(state: &mut QueueState, from: u64, urgent: bool) -> Commit {
+pub(super) fn log_turn(state: &mut QueueState, from: u64, urgent: bool) -> Commit {
     if !state.log.keeps_commands() || !state.machine.has_news_for_log() {
         return Commit::Now;
     }
@@ -435,7 +474,7 @@ fn committed(state: &mut QueueState, position: u64) {
 }
 
 /// What somebody waited for is committed. A queue that waits is woken by the log, not by a queue.
-fn tell(waiter: Waiter) {
+pub(super) fn tell(waiter: Waiter) {
     match waiter {
         Waiter::Ticket(ticket, refused) => {
             ticket.outlet.confirmed(&ticket.ranges, &refused);

@@ -203,6 +203,7 @@ impl Broker {
                 self.add_queue(row.id, away);
             }
         }
+        let mut copied = Vec::new();
         catalog.nodes.values().for_each(|node| self.tell_of_node(node, true));
         for Found { row, log } in found {
             let id = row.id;
@@ -210,6 +211,14 @@ impl Broker {
             self.add_queue(id, queue.clone());
             waking.extend(wakes.then_some(queue));
         }
+        for row in rows_of(&catalog).filter(|row| row.copies.is_some()) {
+            copied.extend(self.queue(row.id).map(|queue| (queue, row)));
+        }
+        // What this node is to its copies comes before anything else is done in them.
+        for (queue, row) in copied {
+            self.heed_row(&queue, &row);
+        }
+        self.run_posted();
         for queue in waking {
             self.post(&queue, QueueCommand::Tick);
         }
@@ -224,7 +233,7 @@ fn rows_of(catalog: &Catalog) -> impl Iterator<Item = Arc<catalog::Queue>> + '_ 
     declared.chain(exchanges.filter_map(|exchange| exchange.holding_queue()))
 }
 
-/// Queues of the catalog that are at home here, with what their logs had; their blocks must be there.
+/// Queues of the catalog that are at home here, or have a mirror here, with what their logs had; their blocks must be there.
 fn adopt_blocks(
     recovery: &mut Recovery,
     (catalog, me): (&Catalog, NodeId),
@@ -232,7 +241,11 @@ fn adopt_blocks(
     accept_damage: bool,
 ) -> Result<Vec<Found>, String> {
     let mut queues = Vec::new();
-    for row in rows_of(catalog).filter(|row| row.home == me || row.home == NodeId::default()) {
+    let is_here = |row: &Arc<catalog::Queue>| {
+        let mirrors = row.copies.as_ref().map_or(&[][..], |copies| &copies.mirrors);
+        row.home == me || row.home == NodeId::default() || mirrors.contains(&me)
+    };
+    for row in rows_of(catalog).filter(is_here) {
         let recovered = recovery.queues.remove(&row.id.0).unwrap_or_default();
         let name = format!("queue '{}' in vhost '{}'", row.name, row.vhost);
         let log = FoundLog::adopt(recovered, row.id, &name, blocks, accept_damage)?;

@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use storage::OpenBlocks;
 use storage::wal::{Entry, EntryKind};
-use types::QueueId;
+use types::{NodeId, QueueId};
 
 /// What a log had.
 pub(crate) struct FoundLog {
@@ -86,11 +86,14 @@ impl Broker {
 
     /// A queue for a row that is new in the catalog: the way to it, an empty one, or with what waits for it in its log.
     pub(crate) fn make_queue(&self, row: &Arc<catalog::Queue>) -> Arc<Queue> {
-        if let Some(away) = self.way_to(row) {
+        if !self.has_copy(row)
+            && let Some(away) = self.way_to(row)
+        {
             return away;
         }
         match self.take_unclaimed(row.id) {
-            None => Arc::new(Queue::new(row.clone(), self.logs.open(row))),
+            None if self.is_elsewhere(row) => self.way_to(row).unwrap_or_else(|| self.empty_queue(row)),
+            None => self.empty_queue(row),
             Some(found) => {
                 // A checkpoint that was asked for meanwhile was asked of nobody.
                 let (queue, wakes) = self.revive(row.clone(), found, true);
@@ -122,7 +125,27 @@ impl Broker {
             log.checkpoint(machine.snapshot(now_ms), machine.oldest_position());
         }
         let wakes = count > 0 || row.config.expires_ms.is_some();
-        (Arc::new(Queue::with(row, log, machine)), wakes)
+        let away = self.forwarder_of(&row);
+        let queue = Arc::new(Queue::with(row, log, machine));
+        // Messages of a mirror are here, its home is not.
+        queue.set_away(away);
+        (queue, wakes)
+    }
+
+    fn empty_queue(&self, row: &Arc<catalog::Queue>) -> Arc<Queue> {
+        Arc::new(Queue::new(row.clone(), self.logs.open(row)))
+    }
+
+    /// Whether a queue's home is another node.
+    fn is_elsewhere(&self, row: &catalog::Queue) -> bool {
+        let (me, _) = self.seat();
+        row.home != me && row.home != NodeId::default()
+    }
+
+    /// Whether this node has a mirror of a queue.
+    pub(super) fn has_copy(&self, row: &catalog::Queue) -> bool {
+        let (me, _) = self.seat();
+        row.copies.as_ref().is_some_and(|copies| copies.mirrors.contains(&me))
     }
 
     /// Lets queues that were claimed look at what is due, when everybody can see them.

@@ -217,7 +217,8 @@ async fn the_clusters_log_is_asked_for_a_checkpoint() {
         let kind = EntryKind::Snapshot { covers: log.last_sequence(), needs_from: None };
         log.append(vec![(kind, b"all".to_vec())], false);
     }));
-    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    // At once for what was asked before; the log's own thread may have asked once more by now.
+    assert!(asked.load(Ordering::SeqCst) >= 1);
     asked.store(0, Ordering::SeqCst);
     fill(5_000, &asked).await;
     assert!(asked.load(Ordering::SeqCst) >= 1);

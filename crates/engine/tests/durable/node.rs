@@ -316,7 +316,7 @@ impl Node {
                 arguments: FieldTable::default(),
                 outlet: client.clone(),
                 channel: String::new(),
-                reply,
+                reply: Some(reply),
             }))
         };
         self.ask("a consumer", queue, add).await?.expect("it may consume");

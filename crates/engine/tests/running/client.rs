@@ -73,7 +73,7 @@ impl Client {
             arguments: FieldTable::default(),
             outlet: self.clone(),
             channel: String::new(),
-            reply,
+            reply: Some(reply),
         };
         stage.broker.post(queue, QueueCommand::AddConsumer(Box::new(add)));
         answer.await.unwrap().unwrap();

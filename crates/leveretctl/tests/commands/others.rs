@@ -5,12 +5,13 @@
 use crate::server::{Server, catalog};
 use broker::catalog::{self, Catalog, Command, Node};
 use engine::cluster::{
-    ClusterStatus, ClusterView, Coming, NodeNumbers, NodeState, NodeView, RemoteConnection,
+    ClientCounts, ClusterStatus, ClusterView, Coming, NodeCounters, NodeNumbers, NodeState, NodeView,
+    RemoteConnection,
 };
 use engine::queue::{ConsumerListing, Forwarder, Homes, Queue, QueueCommand, QueueListing};
 use engine::{Broker, Outlet, Seat};
 use std::sync::{Arc, Mutex};
-use types::{ConnectionId, NodeId};
+use types::{ConnectionId, NodeId, UserName, VhostName};
 
 pub const NODES: [&str; 3] = ["leveret@test", "leveret@b", "c"];
 
@@ -51,7 +52,7 @@ pub fn start() -> (Server, Others) {
     for command in commands {
         catalog.apply(command, &mut Vec::new()).unwrap();
     }
-    let seat = Seat { node: NodeId(1), homes: Arc::new(others.clone()) };
+    let seat = Seat { node: NodeId(1), boot: 1, homes: Arc::new(others.clone()) };
     let server = Server::start_in(catalog, Some(seat));
     server.broker.set_cluster(Arc::new(others.clone()));
     (server, others)
@@ -110,6 +111,14 @@ impl ClusterView for Others {
 
     fn connections(&self) -> Vec<RemoteConnection> {
         Vec::new()
+    }
+
+    fn counters(&self) -> Vec<NodeCounters> {
+        Vec::new()
+    }
+
+    fn clients(&self, _: VhostName, _: UserName) -> Coming<'_, ClientCounts> {
+        Box::pin(std::future::ready(ClientCounts::default()))
     }
 
     fn close_connection(&self, _: String, _: ConnectionId, _: String) -> Coming<'_, Result<(), String>> {

@@ -12,6 +12,7 @@ use axum::Router;
 use axum::routing::get;
 use broker::catalog::Command;
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The global parameter that holds a name given by an operator.
@@ -88,23 +89,45 @@ async fn overview(Anyone(caller): Anyone) -> Answer {
     reply::show(body)
 }
 
-/// What the node has counted; empty for who may not see the node.
+/// What all nodes have counted, by metric.
+struct Counted(HashMap<String, u64>);
+
+impl Counted {
+    /// What the other nodes told last, and this one now.
+    fn by(api: &Api) -> Counted {
+        let own = api.broker.metrics().all().into_iter().map(|(name, _, value)| (name.to_owned(), value));
+        let others = api.cluster().map_or_else(Vec::new, |cluster| cluster.counters());
+        let mut sums: HashMap<String, u64> = own.collect();
+        for (name, value) in others.into_iter().flat_map(|node| node.values) {
+            let sum = sums.entry(name).or_default();
+            *sum = sum.saturating_add(value);
+        }
+        Counted(sums)
+    }
+
+    /// Puts metrics under RabbitMQ's names, with their rates.
+    fn put(&self, api: &Api, into: &mut Map<String, Value>, counters: &[(&str, &str)]) {
+        for (name, metric) in counters {
+            let value = self.0.get(*metric).copied().unwrap_or(0);
+            sampler::put_rated(into, name, value, api.samples.nodes(metric));
+        }
+    }
+}
+
+/// What the nodes have counted; empty for who may not see nodes.
 fn message_stats(caller: &Caller) -> Map<String, Value> {
     let api = &caller.api;
     if !caller.is_monitor() {
         return Map::new();
     }
     let mut stats = sampler::all_message_stats(&api.samples.all());
-    let metrics = api.broker.metrics();
     let counters = [
-        ("publish", "received", &metrics.received),
-        ("confirm", "confirmed", &metrics.confirmed),
-        ("return_unroutable", "unroutable_returned", &metrics.unroutable_returned),
-        ("drop_unroutable", "unroutable_dropped", &metrics.unroutable_dropped),
+        ("publish", "received"),
+        ("confirm", "confirmed"),
+        ("return_unroutable", "unroutable_returned"),
+        ("drop_unroutable", "unroutable_dropped"),
     ];
-    for (name, metric, counter) in counters {
-        sampler::put_rated(&mut stats, name, counter.get(), api.samples.node(metric));
-    }
+    Counted::by(api).put(api, &mut stats, &counters);
     for name in ["disk_reads", "disk_writes"] {
         sampler::put_rated(&mut stats, name, 0, 0.0);
     }
@@ -112,20 +135,17 @@ fn message_stats(caller: &Caller) -> Map<String, Value> {
 }
 
 fn churn_rates(api: &Api) -> Map<String, Value> {
-    let metrics = api.broker.metrics();
     let counters = [
-        ("connection_created", "connections_opened", &metrics.connections_opened),
-        ("connection_closed", "connections_closed", &metrics.connections_closed),
-        ("channel_created", "channels_opened", &metrics.channels_opened),
-        ("channel_closed", "channels_closed", &metrics.channels_closed),
-        ("queue_declared", "queues_declared", &metrics.queues_declared),
-        ("queue_created", "queues_created", &metrics.queues_created),
-        ("queue_deleted", "queues_deleted", &metrics.queues_deleted),
+        ("connection_created", "connections_opened"),
+        ("connection_closed", "connections_closed"),
+        ("channel_created", "channels_opened"),
+        ("channel_closed", "channels_closed"),
+        ("queue_declared", "queues_declared"),
+        ("queue_created", "queues_created"),
+        ("queue_deleted", "queues_deleted"),
     ];
     let mut rates = Map::new();
-    for (name, metric, counter) in counters {
-        sampler::put_rated(&mut rates, name, counter.get(), api.samples.node(metric));
-    }
+    Counted::by(api).put(api, &mut rates, &counters);
     rates
 }
 

@@ -10,9 +10,10 @@ use crate::{fields, system};
 use broker::catalog::{self, Vhost};
 use broker::policy;
 use broker::queue::QueueKind;
-use engine::queue::QueueListing;
+use engine::queue::{CopyListing, QueueListing};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
+use types::NodeId;
 
 /// A queue with what it holds and how fast that changes.
 pub(crate) struct QueueView {
@@ -57,7 +58,7 @@ pub(crate) fn show(places: &Places<'_>, row: &catalog::Queue, query: &ListQuery)
     let view = QueueView::of(places.api(), row);
     if query.stats {
         put_policies(&mut map, row);
-        put_members(&mut map, places.home(row), row, view.is_some());
+        put_members(&mut map, places, row, view.is_some());
         put_owner(&mut map, places, row);
     }
     let Some(view) = view else { return Value::Object(map) };
@@ -138,16 +139,42 @@ fn put_policies(map: &mut Map<String, Value>, row: &catalog::Queue) {
     map.insert("effective_policy_definition".to_owned(), fields::to_json(&definition));
 }
 
-fn put_members(map: &mut Map<String, Value>, home: &str, row: &catalog::Queue, is_reachable: bool) {
+/// Where its copies are: in RabbitMQ's fields, and of those at home here how far they are.
+fn put_members(map: &mut Map<String, Value>, places: &Places<'_>, row: &catalog::Queue, is_reachable: bool) {
+    let home = places.home(row);
+    let copies = row.copies.as_deref();
+    let name_of = |node: &NodeId| places.name_of(*node).to_owned();
+    let mirrors: Vec<String> = copies.iter().flat_map(|copies| &copies.mirrors).map(name_of).collect();
+    let synced = |node: &&NodeId| copies.is_some_and(|copies| copies.in_sync.contains(*node));
+    let in_sync: Vec<String> =
+        copies.iter().flat_map(|copies| &copies.mirrors).filter(synced).map(name_of).collect();
     if row.kind == QueueKind::Quorum {
-        let online = if is_reachable { json!([home]) } else { json!([]) };
+        let with_home = |others: &[String]| [&[home.to_owned()], others].concat();
+        let online = if is_reachable { with_home(&in_sync) } else { in_sync.clone() };
         map.insert("leader".to_owned(), json!(home));
-        map.insert("members".to_owned(), json!([home]));
-        map.insert("online".to_owned(), online);
+        map.insert("members".to_owned(), json!(with_home(&mirrors)));
+        map.insert("online".to_owned(), json!(online));
         let limit = row.config.delivery_limit;
         map.insert("delivery_limit".to_owned(), limit.map_or(json!("unlimited"), |limit| json!(limit)));
-    } else {
-        map.insert("slave_nodes".to_owned(), json!([]));
-        map.insert("synchronised_slave_nodes".to_owned(), json!([]));
     }
+    if row.kind != QueueKind::Quorum || copies.is_some() {
+        map.insert("slave_nodes".to_owned(), json!(mirrors));
+        map.insert("synchronised_slave_nodes".to_owned(), json!(in_sync));
+        map.insert("recoverable_slaves".to_owned(), json!(mirrors));
+    }
+    let Some(copies) = copies else { return };
+    map.insert("epoch".to_owned(), json!(copies.epoch));
+    map.insert("min_in_sync".to_owned(), json!(copies.min_in_sync));
+    let Some(queue) = places.api().broker.queue(row.id).filter(|queue| !queue.is_away()) else { return };
+    let status = queue.copies();
+    let mirror = |copy: &CopyListing| {
+        json!({
+            "node": places.name_of(copy.node),
+            "state": copy.state,
+            "lag_turns": copy.lag,
+            "messages_missing": copy.missing,
+        })
+    };
+    map.insert("mirrors".to_owned(), json!(status.copies.iter().map(mirror).collect::<Vec<_>>()));
+    map.insert("waits_for".to_owned(), json!(status.waits_for));
 }

@@ -15,6 +15,7 @@ use axum::Router;
 use axum::extract::{Path, RawQuery};
 use axum::routing::{get, post};
 use broker::access::{Access, Resource};
+use broker::catalog::copies::balancing_steps;
 use broker::catalog::{self, Command, Outcome, Vhost, refusal};
 use broker::queue::QueueKind;
 use engine::cluster::NodeState;
@@ -23,6 +24,7 @@ use engine::{Queue, QueueCommand};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::oneshot;
+use types::limits::COPY_STEPS_MAX;
 use types::{AmqpError, ConnectionId, FieldValue, NodeId, QueueName};
 
 pub(crate) fn routes() -> Router<Arc<Api>> {
@@ -190,7 +192,16 @@ async fn act(Administrator(caller): Administrator, Path((vhost, name)): Place, b
     }
 }
 
-/// RabbitMQ moves leaders of replicated queues: a queue with one copy stays where its messages are.
-async fn rebalance(Administrator(_caller): Administrator) -> Answer {
+/// Spreads the homes of mirrored queues over the nodes that are up; a queue with one copy stays where its messages are.
+async fn rebalance(Administrator(caller): Administrator) -> Answer {
+    let broker = &caller.api.broker;
+    let changes = {
+        let catalog = broker.catalog();
+        let nodes: Vec<NodeId> = catalog.nodes.keys().copied().collect();
+        balancing_steps(&catalog, &nodes, COPY_STEPS_MAX)
+    };
+    if !changes.is_empty() {
+        broker.change(Command::ChangeCopies { changes }).await?;
+    }
     reply::done()
 }

@@ -15,6 +15,7 @@ use broker::queue::QueueKind;
 use engine::cluster::{ClusterStatus, NodeState};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use types::NodeId;
 
 pub(crate) fn routes() -> Router<Arc<Api>> {
     const LEADERLESS: &str = "/api/health/checks/quorum-queues-without-elected-leaders";
@@ -81,7 +82,16 @@ async fn quorum_critical(Anyone(caller): Anyone) -> Answer {
         return failed(json!({"status": "failed", "reason": reason, "queues": []}));
     }
     let catalog = api.catalog();
-    let own = |row: &&Arc<Queue>| row.kind == QueueKind::Quorum && row.home == api.broker.node();
+    let me = api.broker.node();
+    // Those that could not commit any more without this node's copy.
+    let own = |row: &&Arc<Queue>| {
+        let Some(copies) = row.copies.as_deref() else {
+            return row.kind == QueueKind::Quorum && row.home == me;
+        };
+        let is_up = |node: &&NodeId| catalog.nodes.get(*node).is_some_and(|node| node.up);
+        let others = copies.in_sync.iter().filter(|node| **node != me).filter(is_up).count();
+        row.kind == QueueKind::Quorum && copies.in_sync.contains(&me) && others < copies.min_in_sync as usize
+    };
     let queues = all_queues(&catalog).filter(own).map(|row| entry(row)).collect();
     verdict("There are quorum queues that would lose their quorum if the target node is shut down", queues)
 }
@@ -94,7 +104,10 @@ async fn mirror_sync_critical(Anyone(caller): Anyone) -> Answer {
     let catalog = api.catalog();
     let mirrored = |row: &&Arc<Queue>| {
         let definition = policy::effective_definition(row.policy.as_deref(), row.operator_policy.as_deref());
-        row.home == api.broker.node() && definition.get("ha-mode").is_some()
+        let me = api.broker.node();
+        let is_safe = |node: &NodeId| *node != me && catalog.nodes.get(node).is_some_and(|node| node.up);
+        let has_other = row.copies.as_ref().is_some_and(|copies| copies.in_sync.iter().any(is_safe));
+        row.home == me && definition.get("ha-mode").is_some() && !has_other
     };
     let queues = all_queues(&catalog).filter(mirrored).map(|row| entry(row)).collect();
     verdict("There are classic mirrored queues without online synchronised mirrors", queues)

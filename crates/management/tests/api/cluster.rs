@@ -2,8 +2,10 @@
 
 use crate::others::{connection, consumer, start};
 use crate::server::{Server, column};
+use engine::cluster::NodeCounters;
 use serde_json::{Value, json};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use types::NodeId;
 
 const AWAY: &str = "/api/queues/%2F/away";
 const NAME: &str = "127.0.0.9:9000 -> 127.0.0.2:5672";
@@ -36,6 +38,41 @@ fn queues_of_other_nodes_show_what_their_homes_tell() {
     assert_eq!(overview["queue_totals"]["messages"], 3);
     let totals = json!({"channels": 1, "connections": 1, "consumers": 1, "exchanges": 7, "queues": 2});
     assert_eq!((&overview["object_totals"], &overview["node"]), (&totals, &json!("leveret@test")));
+}
+
+#[test]
+fn the_overview_counts_what_all_nodes_have_counted() {
+    let (server, others) = start(3);
+    let before = server.get("/api/overview");
+    let counted = |node, values: &[(&str, u64)]| NodeCounters {
+        node: NodeId(node),
+        values: values.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
+    };
+    others.state.lock().unwrap().truth.counters = vec![
+        counted(
+            2,
+            &[("received", 100), ("confirmed", 7), ("connections_opened", 3), ("of a later build", 1)],
+        ),
+        counted(3, &[("received", 11), ("queues_created", u64::MAX)]),
+    ];
+    // What was told is good for a moment.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let after = loop {
+        let overview = server.get("/api/overview");
+        if overview["message_stats"]["confirm"] == 7 {
+            break overview;
+        }
+        assert!(Instant::now() < deadline, "{overview}");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let more = |section: &str, name: &str| {
+        let number = |overview: &Value| overview[section][name].as_u64().unwrap();
+        number(&after) - number(&before)
+    };
+    assert_eq!(more("message_stats", "publish"), 111);
+    assert_eq!(more("churn_rates", "connection_created"), 3);
+    assert_eq!(after["churn_rates"]["queue_created"], u64::MAX);
+    assert_eq!(after["message_stats"]["publish_details"]["rate"], 0.0, "its past is no rate");
 }
 
 #[test]

@@ -6,14 +6,15 @@ use crate::server::{Server, first_catalog};
 use broker::catalog::{self, Catalog, Command, Node};
 use broker::queue::QueueCounts;
 use engine::cluster::{
-    ClusterStatus, ClusterView, Coming, NodeNumbers, NodeState, NodeView, RemoteConnection,
+    ClientCounts, ClusterStatus, ClusterView, Coming, NodeCounters, NodeNumbers, NodeState, NodeView,
+    RemoteConnection,
 };
 use engine::queue::{ConsumerListing, Forwarder, Homes, Queue, QueueCommand, QueueListing};
 use engine::registry::{ChannelListing, ConnectionListing};
 use engine::{Broker, Outlet, Seat};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, Weak};
-use types::{ConnectionId, ConsumerId, FieldTable, NodeId};
+use types::{ConnectionId, ConsumerId, FieldTable, NodeId, UserName, VhostName};
 
 /// Names of the nodes by id; the first one is the server.
 pub const NODES: [(u64, &str); 3] = [(1, "leveret@test"), (2, "leveret@b"), (3, "c")];
@@ -24,6 +25,7 @@ pub struct Truth {
     pub ready: u64,
     pub consumers: Vec<ConsumerListing>,
     pub connections: Vec<RemoteConnection>,
+    pub counters: Vec<NodeCounters>,
 }
 
 #[derive(Default)]
@@ -73,7 +75,7 @@ pub fn catalog(nodes: usize) -> Catalog {
 pub fn start(nodes: usize) -> (Server, Arc<Others>) {
     let others = Arc::new(Others::default());
     let homes = Arc::new(FakeHomes(Arc::downgrade(&others)));
-    let server = Server::start_in(catalog(nodes), Some(Seat { node: NodeId(1), homes }));
+    let server = Server::start_in(catalog(nodes), Some(Seat { node: NodeId(1), boot: 1, homes }));
     server
         .broker
         .set_cluster(Arc::new(View { others: others.clone(), broker: Arc::downgrade(&server.broker) }));
@@ -215,6 +217,14 @@ impl ClusterView for View {
 
     fn connections(&self) -> Vec<RemoteConnection> {
         self.others.state.lock().unwrap().told.connections.clone()
+    }
+
+    fn counters(&self) -> Vec<NodeCounters> {
+        self.others.state.lock().unwrap().told.counters.clone()
+    }
+
+    fn clients(&self, _: VhostName, _: UserName) -> Coming<'_, ClientCounts> {
+        Box::pin(std::future::ready(ClientCounts::default()))
     }
 
     fn close_connection(

@@ -123,7 +123,7 @@ impl Channel {
             arguments: consume.arguments,
             outlet: self.outlet.clone(),
             channel: self.port.listing_name(&self.port.port.name()),
-            reply,
+            reply: Some(reply),
         };
         let broker = self.port.port.broker.clone();
         broker.post(&queue, QueueCommand::AddConsumer(Box::new(add)));

@@ -72,6 +72,21 @@ impl ChannelState {
         self.queues.get(slot as usize).cloned()
     }
 
+    /// Messages that a consumer may get before the channel's prefetch is used up; None: any number.
+    #[inline]
+    fn room(&self, no_ack: bool) -> Option<u64> {
+        let limited = !no_ack && self.global_prefetch > 0;
+        let held = self.unacked.consumer_count() as u64;
+        limited.then(|| u64::from(self.global_prefetch).saturating_sub(held))
+    }
+
+    /// A consumer waits for the channel's prefetch.
+    fn stall(&mut self, queue: &Arc<Queue>, consumer: ConsumerId) {
+        if !self.stalled.iter().any(|(_, known)| *known == consumer) {
+            self.stalled.push((queue.clone(), consumer));
+        }
+    }
+
     /// The deadline that was missed, if one was: its timeout.
     pub(crate) fn missed_deadline(&mut self, now_ms: u64) -> Option<u64> {
         let oldest = self.unacked.oldest_tag()?;
@@ -113,6 +128,7 @@ impl ChannelPort {
         if replies.is_empty() {
             return;
         }
+        self.port.broker.metrics().confirmed.add(state.confirms.take_confirmed());
         let mut out = self.port.out();
         let frames = out.frames();
         for reply in replies {
@@ -279,12 +295,7 @@ impl Outlet for ChannelPort {
         let Some(entry) = state.consumers.iter().find(|entry| entry.id == consumer) else {
             return Taken { blocked: true, ..Taken::default() };
         };
-        let limited = !no_ack && state.global_prefetch > 0;
-        let mut room = if limited {
-            u64::from(state.global_prefetch).saturating_sub(state.unacked.consumer_count() as u64)
-        } else {
-            u64::MAX
-        };
+        let mut room = state.room(no_ack).unwrap_or(u64::MAX);
         let counted = queue.counts_deliveries();
         let first_tag = state.unacked.next_tag();
         let mut taken = Taken::default();
@@ -323,7 +334,8 @@ impl Outlet for ChannelPort {
         state.delivered += u64::from(taken.count);
         if taken.blocked {
             if room == 0 {
-                state.stalled.push((queue.clone(), consumer));
+                taken.over_limit = true;
+                state.stall(queue, consumer);
             } else {
                 out.waiting.push((queue.clone(), consumer));
             }
@@ -335,6 +347,15 @@ impl Outlet for ChannelPort {
             });
         }
         taken
+    }
+
+    fn room(&self, queue: &Arc<Queue>, consumer: ConsumerId, no_ack: bool) -> Option<u64> {
+        let mut state = self.state.lock();
+        let room = state.room(no_ack)?;
+        if room == 0 {
+            state.stall(queue, consumer);
+        }
+        Some(room)
     }
 
     fn got(&self, queue: &Arc<Queue>, no_ack: bool, delivery: Option<Delivery<'_>>, remaining: u64) {

@@ -10,8 +10,9 @@ use crate::port::Port;
 use broker::access;
 use broker::catalog::Catalog;
 use bytes::Bytes;
+use engine::cluster::ClientCounts;
 use engine::registry::within_limit;
-use engine::{Session, clock};
+use engine::{Broker, Session, clock};
 use parking_lot::Mutex;
 use protocol::Method;
 use protocol::frame::{FrameKind, next_frame};
@@ -310,15 +311,32 @@ async fn open_vhost(
         Err(error) => return Err(input.refusal(handshake, error, ids, client.closes)),
     };
     let broker = &input.port.broker;
+    let elsewhere = clients_elsewhere(broker, user, name).await;
     let catalog = broker.catalog();
-    may_open(&catalog, broker.connections(), user, name)
+    may_open(&catalog, (broker.connections(), elsewhere), user, name)
         .map_err(|error| input.refusal(handshake, error, ids, client.closes))
 }
 
-/// Checks the vhost, the right to it, and the limits of both.
+/// How many clients other nodes have; nobody is asked where nothing is limited.
+async fn clients_elsewhere(broker: &Broker, user: &UserName, name: &str) -> ClientCounts {
+    let vhost = {
+        let catalog = broker.catalog();
+        let of_user = catalog.users.get(user.as_str()).and_then(|row| row.limits.max_connections);
+        let vhost = catalog.vhost(name);
+        let of_vhost = vhost.and_then(|vhost| vhost.limits.max_connections);
+        let is_limited = [of_user, of_vhost].iter().flatten().any(|limit| *limit > 0);
+        vhost.filter(|_| is_limited).map(|vhost| vhost.name.clone())
+    };
+    match (broker.cluster(), vhost) {
+        (Some(cluster), Some(vhost)) => cluster.clients(vhost, user.clone()).await,
+        _ => ClientCounts::default(),
+    }
+}
+
+/// Checks the vhost, the right to it, and the limits of both: clients of this node and those elsewhere count.
 fn may_open(
     catalog: &Catalog,
-    connections: &engine::registry::Connections,
+    (connections, elsewhere): (&engine::registry::Connections, ClientCounts),
     user: &UserName,
     name: &str,
 ) -> Result<VhostName, AmqpError> {
@@ -331,21 +349,24 @@ fn may_open(
     let Some(vhost) = vhost else {
         return Err(AmqpError::not_allowed(format!("vhost {name} not found")));
     };
-    if let Some(limit) = vhost.limits.max_connections {
-        let count = connections.all().iter().filter(|(_, other)| *other.vhost() == vhost.name).count();
-        if !within_limit(Some(limit), count) {
-            return Err(AmqpError::not_allowed(format!(
-                "access to vhost '{name}' refused for user '{user}': connection limit ({limit}) is reached"
-            )));
-        }
+    let limits = (vhost.limits.max_connections, row.limits.max_connections);
+    if limits == (None, None) {
+        return Ok(vhost.name.clone());
     }
-    if let Some(limit) = row.limits.max_connections {
-        let count = connections.all().iter().filter(|(_, other)| other.user() == user).count();
-        if !within_limit(Some(limit), count) {
-            return Err(AmqpError::not_allowed(format!(
-                "connection refused for user '{user}': user connection limit ({limit}) is reached"
-            )));
-        }
+    let here = connections.clients(&vhost.name, user);
+    if let Some(limit) = limits.0
+        && !within_limit(Some(limit), here.vhost.saturating_add(elsewhere.vhost))
+    {
+        return Err(AmqpError::not_allowed(format!(
+            "access to vhost '{name}' refused for user '{user}': connection limit ({limit}) is reached"
+        )));
+    }
+    if let Some(limit) = limits.1
+        && !within_limit(Some(limit), here.user.saturating_add(elsewhere.user))
+    {
+        return Err(AmqpError::not_allowed(format!(
+            "connection refused for user '{user}': user connection limit ({limit}) is reached"
+        )));
     }
     Ok(vhost.name.clone())
 }

@@ -3,10 +3,22 @@
 //! Invariant: the home is in sync; who is in sync is the home or a mirror; `in_sync` never shrinks below
 //! `min_in_sync`. A change that was made for another epoch or version of the row changes nothing.
 
+mod balance;
+mod change;
+mod loss;
+mod walk;
+mod wanted;
+
+pub use balance::{balancing_steps, leaving_steps};
+pub(crate) use loss::Lost;
+pub use walk::next_steps;
+pub use wanted::Wanted;
+
+use super::Catalog;
 use types::{NodeId, QueueId, QueueName, VhostName};
 
 /// The copies of a mirrored queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Copies {
     /// The catalog's version when it was given: later ones are higher, for ever. There is a new one with every home
     /// and with every start of the home's process.

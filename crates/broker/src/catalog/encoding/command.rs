@@ -102,4 +102,5 @@ commands! {
     30 => PutNode { node }
     31 => NodeLost { id, boot }
     32 => ForgetNode { id }
+    33 => ChangeCopies { changes }
 }

@@ -4,6 +4,7 @@
 //! and the reason, and never panic. What does not follow from other rows is written; what does is not.
 
 mod command;
+mod copies;
 mod field;
 mod restore;
 mod snapshot;

@@ -6,9 +6,10 @@
 //! version that was not yet given.
 
 use super::field::Field;
-use super::snapshot::{CLUSTER_FORMAT, FORMAT};
+use super::snapshot::{CLUSTER_FORMAT, COPIES_FORMAT, FORMAT};
 use crate::catalog::account::topic_pattern;
 use crate::catalog::binding::{Binding, ByDestination, BySource};
+use crate::catalog::copies::Copies;
 use crate::catalog::declaration::ALTERNATE;
 use crate::catalog::exchange::{Exchange, ExchangeKind};
 use crate::catalog::vhost::Vhost;
@@ -59,8 +60,9 @@ impl<'a> Restore<'a> {
     }
 
     fn catalog(&mut self) -> Result<Catalog, DecodeError> {
-        let is_cluster = self.reader.clone().u8()? == CLUSTER_FORMAT;
-        let format = if is_cluster { CLUSTER_FORMAT } else { FORMAT };
+        let found = self.reader.clone().u8()?;
+        let is_cluster = matches!(found, CLUSTER_FORMAT | COPIES_FORMAT);
+        let format = if is_cluster { found } else { FORMAT };
         super::check_format(&mut self.reader, format, "a catalog")?;
         self.version = self.read()?;
         self.last_queue_id = self.read()?;
@@ -85,6 +87,9 @@ impl<'a> Restore<'a> {
         };
         if is_cluster {
             self.cluster(&mut catalog)?;
+        }
+        if format == COPIES_FORMAT {
+            self.copies(&mut catalog)?;
         }
         Ok(catalog)
     }
@@ -114,6 +119,24 @@ impl<'a> Restore<'a> {
         }
         catalog.set_homes(|id| homes.get(&id).copied().unwrap_or_default());
         Ok(())
+    }
+
+    /// The copies of mirrored queues: of queues that are there, on nodes that are there, the home in sync.
+    fn copies(&mut self, catalog: &mut Catalog) -> Result<(), DecodeError> {
+        let at = self.reader.position();
+        let mut copies: BTreeMap<QueueId, Copies> = BTreeMap::new();
+        for _ in 0..self.reader.count(Copies::BYTES_MIN)? {
+            let at = self.reader.position();
+            let id: QueueId = self.read()?;
+            if copies.last_key_value().is_some_and(|(last, _)| *last >= id) {
+                return self.reader.refuse(at, "copies of a queue twice or out of order");
+            }
+            copies.insert(id, self.read()?);
+        }
+        match catalog.set_copies(copies) {
+            Ok(()) => Ok(()),
+            Err(why) => self.reader.refuse(at, why),
+        }
     }
 
     fn read<T: Field>(&mut self) -> Result<T, DecodeError> {
@@ -294,6 +317,7 @@ impl<'a> Restore<'a> {
             kind,
             arguments,
             user,
+            copies: None,
             home: NodeId::default(),
         };
         Ok((name, Arc::new(queue)))

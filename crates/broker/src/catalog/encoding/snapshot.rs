@@ -4,6 +4,7 @@
 //! exchange stand in an order that, bound one after the other, gives the exchange's table again.
 
 use super::field::{Field, structures};
+use crate::catalog::copies::Copies;
 use crate::catalog::exchange::{Exchange, ExchangeKind, HashBy};
 use crate::catalog::vhost::Vhost;
 use crate::catalog::{Binding, Catalog, Limits, Permission, Queue, TopicPermission, User, UserLimits};
@@ -19,6 +20,8 @@ use types::{NodeId, QueueId};
 pub(super) const FORMAT: u8 = 1;
 /// First byte of the encoded catalog of a cluster: the same, and the cluster's own rows behind it.
 pub(super) const CLUSTER_FORMAT: u8 = 2;
+/// First byte of that of a cluster with mirrored queues: the same, and their copies behind it.
+pub(super) const COPIES_FORMAT: u8 = 3;
 
 structures! {
     UserLimits { max_connections, max_channels }
@@ -30,7 +33,12 @@ impl Catalog {
     /// Everything, transient rows too, as bytes; the first one is the version of the format. Equal catalogs
     /// give equal bytes. The bytes carry no checksum: whoever keeps them adds one.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![if self.is_cluster() { CLUSTER_FORMAT } else { FORMAT }];
+        let copied = self.copied_queues();
+        let mut out = vec![match (self.is_cluster(), copied.is_empty()) {
+            (false, _) => FORMAT,
+            (true, true) => CLUSTER_FORMAT,
+            (true, false) => COPIES_FORMAT,
+        }];
         self.version.put(&mut out);
         self.last_queue_id.put(&mut out);
         put_rows(&mut out, &self.users, |out, user| user.put(out));
@@ -38,8 +46,21 @@ impl Catalog {
         put_rows(&mut out, &self.vhosts, put_vhost);
         if self.is_cluster() {
             self.put_cluster(&mut out);
+            if !copied.is_empty() {
+                codec::put_count(&mut out, copied.len());
+                for (id, copies) in copied {
+                    id.put(&mut out);
+                    copies.put(&mut out);
+                }
+            }
         }
         out
+    }
+
+    /// Mirrored queues with their copies, by id.
+    fn copied_queues(&self) -> BTreeMap<QueueId, &Copies> {
+        let queues = self.vhosts.values().flat_map(|vhost| vhost.queues.values());
+        queues.filter_map(|row| Some((row.id, row.copies.as_deref()?))).collect()
     }
 
     /// The cluster's id, its nodes, and for each node the logs that have their home there.
