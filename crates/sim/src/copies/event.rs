@@ -31,6 +31,8 @@ pub enum Event {
     Worked(super::clients::Work),
     /// Something goes wrong, or is put right.
     Fault,
+    /// Who was cut off is not any more.
+    Reunion(Place),
     /// A process that stands still goes on.
     Resume(Place, u64),
 }

@@ -6,11 +6,11 @@
 use super::event::Event;
 use super::machine::{Disk, Place};
 use super::register::Change;
-use super::world::World;
+use super::world::{Net, World};
 use types::{NodeId, QueueId};
 
 /// The kinds of faults, and how often each is chosen.
-const KINDS: [(Kind, usize); 13] = [
+const KINDS: [(Kind, usize); 14] = [
     (Kind::Crash, 8),
     (Kind::Start, 16),
     (Kind::Pause, 5),
@@ -22,8 +22,9 @@ const KINDS: [(Kind, usize); 13] = [
     (Kind::SlowDisk, 3),
     (Kind::PowerCut, 1),
     (Kind::Consumers, 4),
-    (Kind::Policy, 3),
+    (Kind::Policy, 5),
     (Kind::Restart, 4),
+    (Kind::Alone, 4),
 ];
 
 #[derive(Clone, Copy)]
@@ -41,6 +42,7 @@ enum Kind {
     Consumers,
     Policy,
     Restart,
+    Alone,
 }
 
 impl World {
@@ -76,7 +78,7 @@ impl World {
             }
             Kind::Wipe => self.wipe_some(),
             Kind::Weather => {
-                self.net.slow_ms = [0, 40, 800].get(self.dice.below(3)).copied().unwrap_or(0);
+                self.net.slow_ms = [0, 40, self.habits.slow_ms].get(self.dice.below(3)).copied().unwrap_or(0);
             }
             Kind::SlowDisk => {
                 let slow_ms = [0, 30, 2_000].get(self.dice.below(3)).copied().unwrap_or(0);
@@ -86,17 +88,53 @@ impl World {
             }
             Kind::PowerCut => self.places().for_each(|place| self.crash(place, "the power is cut")),
             Kind::Consumers => self.clients.are_consuming = !self.clients.are_consuming,
-            Kind::Policy => {
-                let queues: Vec<QueueId> = self.register.latest().queues.keys().copied().collect();
-                let count = 2 + self.dice.below(self.machines.len().min(3) - 1);
-                if let Some(queue) = self.dice.one(&queues).copied() {
-                    self.propose(place, Change::Wanted { queue, count });
-                }
-            }
+            Kind::Policy => self.change_policy(place),
             Kind::Restart => {
                 self.crash(place, "it starts again");
                 self.start(place);
             }
+            Kind::Alone => self.leave_alone(),
+        }
+    }
+
+    /// A queue's home is cut off for long enough that another one is given.
+    fn leave_alone(&mut self) {
+        let picture = self.register.latest();
+        let homes: Vec<NodeId> = picture.queues.values().map(|row| row.home).collect();
+        let Some(place) = self.dice.one(&homes).and_then(|home| self.place_of(*home)) else { return };
+        self.say(|| format!("{place}: is cut off for a while"));
+        let all = self.places().flat_map(|from| self.places().map(move |to| (from, to)));
+        self.net.cut = all.filter(|(from, to)| (*from == place) != (*to == place)).collect();
+        let pause = self.pause(2_000, 5_000);
+        self.agenda.after(pause, Event::Reunion(place));
+    }
+
+    /// The network heals, just when other nodes start again.
+    pub fn reunite(&mut self, place: Place) {
+        if !self.is_troubled {
+            return;
+        }
+        self.say(|| "the network heals".to_owned());
+        self.net.cut.clear();
+        for other in self.places().filter(|other| *other != place) {
+            if self.dice.permille(500) {
+                self.crash(other, "it starts again");
+                self.start(other);
+            }
+        }
+    }
+
+    /// The policy asks for another number of copies, and often soon for the old one.
+    fn change_policy(&mut self, place: Place) {
+        let picture = self.register.latest();
+        let queues: Vec<QueueId> = picture.queues.keys().copied().collect();
+        let Some(queue) = self.dice.one(&queues).copied() else { return };
+        let count = picture.queues.get(&queue).map_or(2, |row| 5 - row.wanted);
+        self.propose(place, Change::Wanted { queue, count });
+        if self.dice.permille(700) {
+            let pause = self.pause(300, 3_000);
+            self.proposed += 1;
+            self.agenda.after(pause, Event::Proposed(Change::Wanted { queue, count: 5 - count }));
         }
     }
 
@@ -187,7 +225,8 @@ impl World {
     pub fn heal_all(&mut self) {
         self.say(|| "all faults end".to_owned());
         self.is_troubled = false;
-        (self.net.cut, self.net.slow_ms) = (std::collections::BTreeSet::new(), 0);
+        self.net = Net::default();
+        self.habits.far_ms = 0;
         for place in self.places() {
             if let Some(machine) = self.machines.get_mut(place) {
                 machine.disk.slow_ms = 0;

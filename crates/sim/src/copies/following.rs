@@ -5,6 +5,7 @@
 
 use super::bug::Bug;
 use super::event::Event;
+use super::invariants::Seen;
 use super::machine::{Place, Process, Seat};
 use super::register::{Change, Picture, Row};
 use super::world::World;
@@ -15,10 +16,6 @@ use types::{NodeId, QueueId};
 
 /// Steps of a thousand in which a node that is behind gets all at once.
 const JUMPS: u32 = 100;
-/// Looks of a thousand after which a node hears nothing of the catalog for a while.
-const DEAF: u32 = 6;
-/// How long at most, milliseconds.
-const DEAF_MS: u64 = 2_000;
 /// A node tells so often that it has started, milliseconds.
 const TOLD_EVERY_MS: u64 = 300;
 
@@ -81,8 +78,9 @@ impl World {
 
     fn follow(&mut self, place: Place, boot: u64) {
         let hears = self.leader.place.is_some_and(|leader| self.is_linked(place, leader));
-        let becomes_deaf = self.is_troubled && self.dice.permille(DEAF);
-        let deaf_until = self.now() + self.pause(1, DEAF_MS);
+        let (share, most_ms) = self.habits.deaf;
+        let becomes_deaf = self.is_troubled && self.dice.permille(share);
+        let deaf_until = self.now() + self.pause(1, most_ms);
         let (now, length) = (self.now(), self.register.pictures.len() - 1);
         let jumps = self.dice.permille(JUMPS);
         let Some(process) = self.process(place, boot) else { return };
@@ -107,7 +105,7 @@ impl World {
     }
 
     fn take_picture(&mut self, place: Place, newer: Rc<Picture>, applied: usize) {
-        let saves = self.dice.permille(300);
+        let saves = self.dice.permille(self.habits.saves);
         let Some(machine) = self.machines.get_mut(place) else { return };
         let Some(process) = machine.process.as_mut() else { return };
         let older = std::mem::replace(&mut process.picture, newer.clone());
@@ -181,6 +179,7 @@ impl World {
         seat.mirror = MirrorRole::new(me, 0);
         seat.mirror.set_copies(row.home, &row.copies);
         self.say(|| format!("{place}: drops its copy of {queue}"));
+        self.show(&Seen::Dropped { queue, node: me });
         self.write(place, queue, super::contents::Write::Drop, None);
     }
 

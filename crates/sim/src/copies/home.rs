@@ -191,7 +191,7 @@ impl World {
         settled: &[u64],
     ) {
         let under_way = self.place_of(to).map_or(0, |at| self.under_way(place, at));
-        let most = self.link_frames_max;
+        let most = self.habits.link_frames_max;
         let Some(home) = self.home(place, queue) else { return };
         // What is repeated is as much as there is.
         let repeated = home.repeated.get(&to).copied().unwrap_or(0);

@@ -81,7 +81,7 @@ impl World {
         let nodes: Vec<NodeId> = home.fills.keys().copied().collect();
         for node in nodes {
             let at = self.place_of(node);
-            if at.is_some_and(|at| self.under_way(place, at) > self.link_frames_max / 2) {
+            if at.is_some_and(|at| self.under_way(place, at) > self.habits.link_frames_max / 2) {
                 continue;
             }
             self.fill(place, queue, node);

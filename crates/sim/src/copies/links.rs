@@ -36,7 +36,9 @@ impl World {
             _ => return,
         };
         let slow = self.net.slow_ms > 0 && at != from && self.dice.permille(100);
-        let pause = if slow { self.pause(1, self.net.slow_ms.max(2)) } else { self.pause(0, 2) };
+        let far = if at == from { 0 } else { self.habits.far_ms };
+        let pause =
+            if slow { self.pause(far, far + self.net.slow_ms.max(2)) } else { self.pause(far, far + 2) };
         let pipe = self.pipes.entry((from, at)).or_default();
         let when = pipe.frames.back().map_or(0, |last| last.0).max(self.agenda.now + pause);
         pipe.frames.push_back((when, link, Frame { queue, what }));

@@ -5,6 +5,7 @@
 use super::bug::Bug;
 use super::contents::{Payload, Write};
 use super::frame::{Frame as LinkFrame, What};
+use super::invariants::Seen;
 use super::levelling::Stated;
 use super::machine::{Durable, Place};
 use super::world::World;
@@ -96,6 +97,9 @@ impl World {
         match what {
             What::Reset { epoch, number, committed, cut, settled, history, next } => {
                 let then = Some(Durable::Frame { epoch, number });
+                let (node, to) = (self.node_at(place), history.epoch());
+                let from = self.seat(place, queue).map_or(0, |seat| seat.contents.history.epoch());
+                self.show(&Seen::Reset { queue, node, from, to });
                 self.write(place, queue, Write::Reset { cut, settled, history, next }, then);
                 self.mirror_committed(place, queue, epoch, committed);
             }

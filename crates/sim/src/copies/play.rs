@@ -8,7 +8,7 @@ use super::invariants::{self, Seen};
 use super::machine::{Disk, Machine, Seat};
 use super::register::{NodeRow, Picture, Register, Row, Rules};
 use super::walk;
-use super::world::{Settings, World};
+use super::world::{Habits, Settings, World};
 use broker::catalog::copies::Copies;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -72,7 +72,15 @@ fn begin(settings: Settings) -> World {
     let queues = 1 + world.dice.below(3);
     world.register.rules.lost_leave = world.dice.permille(500);
     world.register.rules.start_moves = world.dice.permille(500);
-    world.link_frames_max = if world.dice.permille(300) { 150 } else { 2_000 };
+    let dice = &world.dice;
+    let is_far = dice.permille(150);
+    world.habits = Habits {
+        link_frames_max: if is_far || dice.permille(300) { 30 + dice.below(120) } else { 2_000 },
+        far_ms: if is_far { 300 + dice.any() % 1_200 } else { 0 },
+        deaf: if dice.permille(400) { (25, 4_000) } else { (6, 1_500) },
+        saves: if dice.permille(500) { 300 } else { 30 },
+        slow_ms: if dice.permille(300) { 3_000 } else { 600 },
+    };
     world.clients.pause_ms = if world.dice.permille(300) { 40 } else { 150 };
     (world.clients.are_publishing, world.clients.are_consuming) = (true, true);
     for node in 1..=nodes {

@@ -30,7 +30,23 @@ pub struct Settings {
 pub struct Net {
     /// Directions in which nothing passes.
     pub cut: BTreeSet<(Place, Place)>,
-    /// What a way takes at most, milliseconds.
+    /// What a way takes at most, now and then, milliseconds.
+    pub slow_ms: u64,
+}
+
+/// What differs from play to play.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Habits {
+    /// Frames that a link takes before its stream is closed.
+    pub link_frames_max: usize,
+    /// Looks of a thousand after which a node hears nothing of the catalog for a while, and how long at most,
+    /// milliseconds.
+    pub deaf: (u32, u64),
+    /// Changes of a thousand after which a node remembers on disk how far its catalog is.
+    pub saves: u32,
+    /// What every way takes at least while things go wrong, milliseconds.
+    pub far_ms: u64,
+    /// The longest way over a slow link, milliseconds.
     pub slow_ms: u64,
 }
 
@@ -56,8 +72,8 @@ pub struct World {
     pub clients: Clients,
     /// Faults go on.
     pub is_troubled: bool,
-    /// Frames that a link takes before its stream is closed.
-    pub link_frames_max: usize,
+    /// How this play is made.
+    pub habits: Habits,
     /// The first thing that was wrong.
     pub failure: Option<String>,
     /// Changes of the catalog under way.
@@ -81,7 +97,7 @@ impl World {
             leader: Leader::default(),
             clients: Clients::default(),
             is_troubled: true,
-            link_frames_max: usize::MAX,
+            habits: Habits::default(),
             failure: None,
             proposed: 0,
             watching,
@@ -187,6 +203,7 @@ impl World {
             Event::Publish(place) => self.publish(place),
             Event::Worked(work) => self.worked(&work),
             Event::Fault => self.fault(),
+            Event::Reunion(place) => self.reunite(place),
             Event::Resume(place, boot) => self.resume(place, Some(boot)),
         }
     }

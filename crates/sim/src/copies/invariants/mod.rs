@@ -4,6 +4,7 @@
 
 mod agreement;
 mod committed;
+mod copies_stay;
 mod kept;
 mod one_home;
 mod order;
@@ -35,6 +36,10 @@ pub enum Seen<'a> {
     SettleCommitted { queue: QueueId, indexes: &'a [u64] },
     /// A copy lets go of messages.
     LetGo { queue: QueueId, node: NodeId, indexes: &'a [u64], why: &'static str },
+    /// A node drops its copy.
+    Dropped { queue: QueueId, node: NodeId },
+    /// A copy follows a home of an epoch, after one of another.
+    Reset { queue: QueueId, node: NodeId, from: u64, to: u64 },
     /// A home serves.
     Established { queue: QueueId, contents: &'a Contents },
     /// All faults are over, and everything has come to rest.
@@ -58,6 +63,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(agreement::Agreement::default()),
         Box::new(committed::Committed::default()),
         Box::new(settles::Settles::default()),
+        Box::new(copies_stay::CopiesStay),
         Box::new(rows::Rows),
         Box::new(order::Order),
     ]
