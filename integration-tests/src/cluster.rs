@@ -15,9 +15,15 @@ use std::time::Duration;
 /// What the nodes of a test's cluster know.
 pub const SECRET: &str = "the secret of a test's cluster";
 
-/// Whether tests for one broker are to run against a cluster: set by `LEVERET_TEST_CLUSTER=1`.
+/// Whether tests for one broker are to run against a cluster: set by `LEVERET_TEST_CLUSTER=1`, or `=mirrored` for one in
+/// which every queue has mirrors on all nodes.
 pub(crate) fn clustered() -> bool {
-    std::env::var_os("LEVERET_TEST_CLUSTER").is_some_and(|value| value == "1")
+    std::env::var_os("LEVERET_TEST_CLUSTER").is_some_and(|value| value == "1" || value == "mirrored")
+}
+
+/// Whether every queue of such a cluster is to have mirrors.
+fn mirrored() -> bool {
+    std::env::var_os("LEVERET_TEST_CLUSTER").is_some_and(|value| value == "mirrored")
 }
 
 /// A cluster of processes.
@@ -111,6 +117,9 @@ impl Cluster {
         let mut nodes = std::mem::take(&mut cluster.nodes).into_iter().flatten();
         cluster.places.clear();
         let mut first = nodes.next().expect("three nodes run");
+        if mirrored() {
+            first.mirror_all();
+        }
         first.others = nodes.collect();
         first
     }

@@ -4,8 +4,26 @@
 
 use crate::process::Broker;
 use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 
 impl Broker {
+    /// Has every queue of the vhost `/` mirrored on all nodes, by an operator's policy, which tests' own do not replace.
+    pub(crate) fn mirror_all(&self) {
+        let body = r#"{"pattern":".*","apply-to":"queues","definition":{"ha-mode":"all"}}"#;
+        let addr = self.http.expect("the node has an API");
+        let request = format!(
+            "PUT /api/operator-policies/%2f/mirrors HTTP/1.1\r\nHost: {addr}\r\nAuthorization: Basic Z3Vlc3Q6Z3Vlc3Q=\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        let mut stream = TcpStream::connect(addr).expect("the API answers");
+        stream.write_all(request.as_bytes()).expect("the API takes the policy");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
+    }
+
     /// Sets a policy for all queues whose name begins with `prefix`.
     pub async fn set_policy(&self, prefix: &str, definition: &str) {
         let body = format!(r#"{{"pattern":"^{prefix}","apply-to":"queues","definition":{definition}}}"#);

@@ -25,6 +25,9 @@ struct ThreadWork {
     used_up: bool,
     queues: VecDeque<Arc<Queue>>,
     touched: Vec<Arc<dyn Outlet>>,
+    /// Links to other copies: flushed as soon as the turns of this thread are done, since what it does next may be to
+    /// wait for them.
+    urgent: Vec<Arc<dyn Outlet>>,
 }
 
 thread_local! {
@@ -39,6 +42,22 @@ pub(crate) fn touch(outlet: &Arc<dyn Outlet>) {
             work.touched.push(outlet.clone());
         }
     });
+}
+
+/// Remembers an outlet to be flushed when this thread's turns are done.
+pub(crate) fn touch_link(outlet: &Arc<dyn Outlet>) {
+    WORK.with_borrow_mut(|work| {
+        if !work.urgent.iter().any(|other| Arc::ptr_eq(other, outlet)) {
+            work.urgent.push(outlet.clone());
+        }
+    });
+}
+
+/// Sends what turns have written for other copies; whether there was anything.
+fn flush_links() -> bool {
+    let urgent = WORK.with_borrow_mut(|work| std::mem::take(&mut work.urgent));
+    urgent.iter().for_each(|outlet| outlet.flush());
+    !urgent.is_empty()
 }
 
 impl Broker {
@@ -74,7 +93,15 @@ impl Broker {
             return;
         }
         let mut turns = 0;
-        while let Some(queue) = WORK.with_borrow_mut(|work| work.queues.pop_front()) {
+        loop {
+            let next = WORK.with_borrow_mut(|work| work.queues.pop_front());
+            let Some(queue) = next else {
+                // Flushing may wake queues again.
+                if flush_links() {
+                    continue;
+                }
+                break;
+            };
             if turns >= TURNS_MAX || WORK.with_borrow(|work| work.used_up) {
                 self.runners().hand_over(queue);
                 continue;

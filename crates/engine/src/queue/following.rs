@@ -8,7 +8,7 @@ use super::mirroring::{MirrorFrame, MirrorLink, ToHome, ToMirror};
 use super::part::{Part, is_for_copy};
 use super::{Queue, QueueCommand, QueueState};
 use crate::clock;
-use crate::drive::touch;
+use crate::drive::touch_link;
 use crate::node::Broker;
 use broker::catalog;
 use broker::queue::{FillError, Followed, LogCommand, QueueMachine, Reach, reach};
@@ -41,7 +41,7 @@ impl Following {
     fn answer(&self, queue: &Queue, message: &ToHome) {
         if let Some(link) = &self.link {
             link.put(queue.id, message);
-            touch(&link.outlet());
+            touch_link(&link.outlet());
         }
     }
 }
@@ -143,7 +143,7 @@ impl Queue {
             broker.keep_early_open(self.id, frame);
         } else {
             frame.link.put(self.id, &ToHome::Refused { epoch: known.0 });
-            touch(&frame.link.outlet());
+            touch_link(&frame.link.outlet());
         }
     }
 

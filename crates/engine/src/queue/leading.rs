@@ -9,7 +9,7 @@ use super::part::{CopiesListing, CopyListing, Part};
 use super::turn::tell;
 use super::{Queue, QueueCommand, QueueState};
 use crate::clock;
-use crate::drive::touch;
+use crate::drive::{touch, touch_link};
 use crate::node::Broker;
 use crate::storage::Waiter;
 use broker::catalog;
@@ -517,6 +517,6 @@ fn put(queue: &Queue, broker: &Broker, node: NodeId, message: &ToMirror) {
     if mirrors.put(node, queue.id, message)
         && let Some(outlet) = mirrors.outlet(node)
     {
-        touch(&outlet);
+        touch_link(&outlet);
     }
 }

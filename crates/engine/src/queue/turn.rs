@@ -209,6 +209,13 @@ impl Queue {
             QueueCommand::Checkpoint(up_to) => self.checkpoint(state, up_to),
             QueueCommand::Relocate(blocks) => self.give_up_blocks(state, broker, &blocks),
             QueueCommand::Housekeep => self.keep_house(state, broker),
+            of_copies => self.perform_for_copies(state, of_copies, broker),
+        }
+    }
+
+    /// What is about the queue's copies.
+    fn perform_for_copies(self: &Arc<Queue>, state: &mut QueueState, command: QueueCommand, broker: &Broker) {
+        match command {
             QueueCommand::SettleLate(ranges) => {
                 state.machine.settle_late(&ranges);
             }
@@ -218,8 +225,8 @@ impl Queue {
             QueueCommand::PeerLink(node, link, is_up) => self.peer_linked(state, (node, link), is_up, broker),
             QueueCommand::LookAtCopies => self.look_at_copies(state, broker),
             QueueCommand::ToMirror(frame) => self.misdirected(*frame, broker),
-            // The turn itself looks at memory, and at the row before anything else.
-            QueueCommand::PageOut | QueueCommand::RowChanged | QueueCommand::Early(_) => {}
+            // The turn itself looks at memory, and at the row before anything else; others were done before.
+            _ => {}
         }
     }
 
