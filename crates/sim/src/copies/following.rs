@@ -7,8 +7,9 @@ use super::bug::Bug;
 use super::event::Event;
 use super::invariants::Seen;
 use super::machine::{Place, Process, Seat};
-use super::register::{Change, Picture, Row};
+use super::register::{self, Picture, Row};
 use super::world::World;
+use broker::catalog::Command;
 use broker::replica::MirrorRole;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -123,17 +124,19 @@ impl World {
     fn tell_of_start(&mut self, place: Place, boot: u64) {
         let (node, now) = (self.node_at(place), self.now());
         let Some(process) = self.process(place, boot) else { return };
-        let is_known = process.picture.nodes.get(&node).is_some_and(|row| row.boot == boot && row.up);
+        let is_known = process.picture.catalog.nodes.get(&node).is_some_and(|row| row.boot == boot && row.up);
         let is_due = process.told_at.is_none_or(|at| now - at >= TOLD_EVERY_MS * 1_000);
         if !is_known && is_due {
             process.told_at = Some(now);
-            self.propose(place, Change::PutNode { node, boot });
+            let row = register::node_row(node, &format!("n{place}"), boot);
+            self.propose(place, Command::PutNode { node: row });
         }
     }
 
     /// A queue's row is another one.
     fn take_row(&mut self, place: Place, queue: QueueId, row: &Row) {
         let me = self.node_at(place);
+        let keeps_epoch = self.has(Bug::EpochOfOldStart);
         let Some(process) = self.machines.get_mut(place).and_then(|it| it.process.as_mut()) else { return };
         let boot = process.boot;
         let seat = process.seats.entry(queue).or_insert_with(|| Seat {
@@ -144,7 +147,7 @@ impl World {
         });
         let answer = seat.mirror.set_copies(row.home, &row.copies);
         let is_same = seat.home.as_ref().is_some_and(|home| home.role.epoch() == row.copies.epoch);
-        let is_given = row.home == me && row.copies.boot == boot;
+        let is_given = row.home == me && (row.copies.boot == boot || keeps_epoch);
         if is_same && is_given {
             self.home_copies(place, queue, &row.copies);
         } else {

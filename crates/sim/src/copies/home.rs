@@ -8,7 +8,7 @@ use super::frame::What;
 use super::invariants::Seen;
 use super::levelling::Stated;
 use super::machine::{Durable, Place};
-use super::register::Change;
+use super::register;
 use super::world::World;
 use broker::catalog::copies::{Copies, CopyStep};
 use broker::replica::{HomeEffect, HomeRole, Sent};
@@ -243,7 +243,10 @@ impl World {
                     home.join_at.get_or_insert(now_ms);
                 }
                 self.say(|| format!("{place}: proposes {step:?} for {queue} at {epoch}/{version}"));
-                self.propose(place, Change::Step { queue, at: (epoch, version), step });
+                let row = self.awake(place).and_then(|process| process.picture.queues.get(&queue).cloned());
+                if let Some(row) = row {
+                    self.propose(place, register::step(queue, &row, (epoch, version), step));
+                }
             }
             HomeEffect::StepDown(newer) => {
                 home.ready.clear();
