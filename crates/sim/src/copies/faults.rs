@@ -131,14 +131,15 @@ impl World {
         let queues: Vec<QueueId> = picture.queues.keys().copied().collect();
         let Some(queue) = self.dice.one(&queues).copied() else { return };
         let Some(row) = picture.queues.get(&queue) else { return };
-        let count = if row.wanted.0.len() > 2 { 2 } else { 3 };
+        let old = row.wanted.0.len();
+        let count = 1 + (old + self.dice.below(2)) % 3;
         let promotes_any = self.has(Bug::UnsyncedPromoted);
         let policy = |count| register::policy(row.name.as_str(), count, promotes_any);
         self.propose(place, policy(count));
         if self.dice.permille(700) {
             let pause = self.pause(300, 3_000);
             self.proposed += 1;
-            self.agenda.after(pause, Event::Proposed(Box::new(policy(5 - count))));
+            self.agenda.after(pause, Event::Proposed(Box::new(policy(old.max(2)))));
         }
     }
 

@@ -18,7 +18,7 @@ pub struct Row {
     pub name: QueueName,
     /// Its home.
     pub home: NodeId,
-    /// Its copies.
+    /// Its copies; epoch 0 when it is not mirrored.
     pub copies: Copies,
     /// The nodes that are to have one, and how many a commit is to need.
     pub wanted: (Vec<NodeId>, u32),
@@ -33,16 +33,21 @@ pub struct Picture {
     pub queues: BTreeMap<QueueId, Row>,
 }
 
+/// The one copy of a queue that is not mirrored.
+fn alone(home: NodeId) -> Copies {
+    Copies { in_sync: vec![home], min_in_sync: 1, ..Copies::default() }
+}
+
 impl Picture {
     fn of(catalog: Catalog) -> Picture {
         let queues = catalog.vhosts.values().flat_map(|vhost| vhost.queues.values());
         let row = |queue: &std::sync::Arc<broker::catalog::Queue>| {
-            let copies = queue.copies.as_deref()?.clone();
-            let wanted = catalog.wanted_copies(queue);
+            let (home, wanted) = (queue.home, catalog.wanted_copies(queue));
+            let copies = queue.copies.as_deref().cloned().unwrap_or_else(|| alone(home));
             let wanted = (wanted.nodes, wanted.min_in_sync);
-            Some((queue.id, Row { name: queue.name.clone(), home: queue.home, copies, wanted }))
+            (queue.id, Row { name: queue.name.clone(), home, copies, wanted })
         };
-        let queues = queues.filter_map(row).collect();
+        let queues = queues.map(row).collect();
         Picture { catalog, queues }
     }
 

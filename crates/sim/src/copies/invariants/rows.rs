@@ -20,6 +20,10 @@ fn check(before: Option<&Row>, after: &Row, is_replaced: bool) -> Result<(), &'s
         return Err("who has no copy is in sync");
     }
     let Some(before) = before.filter(|before| before.copies != *copies) else { return Ok(()) };
+    if copies.epoch == 0 || before.copies.epoch == 0 {
+        let is_moved = before.home != after.home;
+        return if is_moved { Err("a queue without mirrors moved") } else { Ok(()) };
+    }
     if copies.in_sync.len() < least && copies.in_sync.len() < before.copies.in_sync.len() && !is_replaced {
         return Err("fewer are in sync than the minimum");
     }
