@@ -197,6 +197,8 @@ fn value(item: &Value, column: &str) -> Value {
         "channel_pid" => "/channel_details/name",
         "connection" => "/connection_details/name",
         "home" => "/node",
+        "slave_pids" | "mirror_pids" => "/slave_nodes",
+        "synchronised_slave_pids" | "synchronised_mirror_pids" => "/synchronised_slave_nodes",
         "owner_pid" => "/owner_pid_details/name",
         // Nothing here has an Erlang pid; a connection's or channel's name serves where one is needed.
         "pid" => "/name",
@@ -211,6 +213,15 @@ fn value(item: &Value, column: &str) -> Value {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn mirrors_are_shown_under_both_of_their_names() {
+        let item = json!({"name": "q", "slave_nodes": ["n2", "n3"], "synchronised_slave_nodes": ["n3"]});
+        for column in ["slave_pids", "mirror_pids"] {
+            assert_eq!(value(&item, column), json!(["n2", "n3"]));
+        }
+        assert_eq!(value(&item, "synchronised_mirror_pids"), json!(["n3"]));
+    }
 
     #[test]
     fn columns_are_checked_and_found() {

@@ -377,6 +377,7 @@ impl Queue {
         for record in records {
             match reach(&record.0) {
                 Reach::Own => own.push(record),
+                Reach::OwnWhenCommitted => late.push(record),
                 Reach::AtOnce => {
                     sent.push(record.clone());
                     own.push(record);
@@ -387,7 +388,7 @@ impl Queue {
                 }
             }
         }
-        let has_news = !own.is_empty() || !sent.is_empty();
+        let has_news = !own.is_empty() || !sent.is_empty() || !late.is_empty();
         let written = append(log.as_mut(), own, true);
         if let Some((first, _)) = written {
             machine.note_position(from, first);
