@@ -97,3 +97,8 @@ fn a_state_of_before_the_stream_is_found() {
 fn an_epoch_of_another_start_is_found() {
     is_found(Bug::EpochOfOldStart, &["two homes append"]);
 }
+
+#[test]
+fn a_queue_that_an_old_row_has_served_is_found() {
+    is_found(Bug::ServedByOldRow, &["was committed as", "is lost", "does not have it on disk"]);
+}

@@ -27,6 +27,8 @@ pub enum Bug {
     AckBeforeSync,
     /// What a mirror told before the last stream is taken for what it has now.
     StateOfAnyOpen,
+    /// A start serves a queue as one without mirrors by an old catalog, although its copy is one of several.
+    ServedByOldRow,
     /// A home whose process started again goes on in the old epoch.
     EpochOfOldStart,
 }

@@ -30,10 +30,12 @@ pub enum Write {
     Begin(u64),
     /// A mirror lets go of what its home does not have, and takes over its history.
     Reset { cut: u64, settled: Vec<u64>, history: History, next: u64 },
+    /// The queue is not mirrored: nobody else has what it has from now on.
+    Alone,
     /// Nothing; to be told when everything before it is on disk.
     Mark,
-    /// The copy is not needed any more.
-    Drop,
+    /// The copy is not needed any more, by the catalog with so many changes, which is on disk before.
+    Drop(usize),
 }
 
 impl Contents {
@@ -60,8 +62,9 @@ impl Contents {
                 self.history = history.clone();
                 self.next = *next;
             }
+            Write::Alone => self.history = History::default(),
             Write::Mark => {}
-            Write::Drop => *self = Contents::default(),
+            Write::Drop(_) => *self = Contents::default(),
         }
     }
 }

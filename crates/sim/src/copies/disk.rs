@@ -5,9 +5,18 @@
 use super::bug::Bug;
 use super::contents::Write;
 use super::event::Event;
-use super::machine::{Durable, Pending, Place};
+use super::machine::{Disk, Durable, Pending, Place};
 use super::world::World;
 use types::QueueId;
+
+impl Disk {
+    fn take(&mut self, pending: &Pending) {
+        self.copies.entry(pending.queue).or_default().apply(&pending.write);
+        if let Write::Drop(applied) = pending.write {
+            self.applied = self.applied.max(applied);
+        }
+    }
+}
 
 impl World {
     /// Changes a copy in memory and writes it.
@@ -16,7 +25,7 @@ impl World {
         let boot = process.boot;
         if let Some(seat) = process.seats.get_mut(&queue) {
             seat.contents.apply(&write);
-            seat.has_copy = !matches!(write, Write::Drop);
+            seat.has_copy = !matches!(write, Write::Drop(_));
         }
         process.written += 1;
         process.writes.push_back(Pending { number: process.written, queue, write, then });
@@ -47,7 +56,7 @@ impl World {
         process.is_syncing = false;
         let mut told = Vec::new();
         while let Some(pending) = process.writes.pop_front_if(|pending| pending.number <= number) {
-            machine.disk.copies.entry(pending.queue).or_default().apply(&pending.write);
+            machine.disk.take(&pending);
             told.extend(pending.then.map(|then| (pending.queue, then)));
         }
         for (queue, then) in told {
@@ -59,7 +68,7 @@ impl World {
     /// Tells who waits for the disk.
     pub fn tell_durable(&mut self, place: Place, queue: QueueId, then: Durable) {
         match then {
-            Durable::Turn { epoch, position } => self.own_durable(place, queue, epoch, position),
+            Durable::Turn { home, position } => self.own_durable(place, queue, home, position),
             Durable::Frame { epoch, number } => self.frame_durable(place, queue, epoch, number),
         }
     }
@@ -72,7 +81,7 @@ impl World {
         let Some(machine) = self.machines.get_mut(place) else { return };
         let Some(process) = machine.process.as_mut() else { return };
         for pending in process.writes.drain(..).take(kept) {
-            machine.disk.copies.entry(pending.queue).or_default().apply(&pending.write);
+            machine.disk.take(&pending);
         }
     }
 

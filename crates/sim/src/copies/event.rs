@@ -3,7 +3,7 @@
 //! Invariant: the earliest first, of equals the one that was scheduled first.
 
 use super::machine::Place;
-use super::register::Change;
+use broker::catalog::Command;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
@@ -20,7 +20,7 @@ pub enum Event {
     /// Something may have come over a link from one machine to another.
     Arrive(Place, Place),
     /// A change has reached the catalog's leader.
-    Proposed(Change),
+    Proposed(Box<Command>),
     /// The catalog's leader looks around.
     Lead,
     /// Links are looked at.

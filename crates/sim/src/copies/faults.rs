@@ -1,11 +1,12 @@
 //! What goes wrong during a play, chosen from its seed.
 //!
-//! Invariant: a disk is taken away only when the catalog knows that its node is lost, no queue has its home there and
-//! each has another copy in sync.
+//! Invariant: a disk is taken away only when the catalog knows that its node is lost, and each queue has another copy
+//! in sync.
 
+use super::bug::Bug;
 use super::event::Event;
 use super::machine::{Disk, Place};
-use super::register::Change;
+use super::register;
 use super::world::{Net, World};
 use types::{NodeId, QueueId};
 
@@ -129,12 +130,16 @@ impl World {
         let picture = self.register.latest();
         let queues: Vec<QueueId> = picture.queues.keys().copied().collect();
         let Some(queue) = self.dice.one(&queues).copied() else { return };
-        let count = picture.queues.get(&queue).map_or(2, |row| 5 - row.wanted);
-        self.propose(place, Change::Wanted { queue, count });
+        let Some(row) = picture.queues.get(&queue) else { return };
+        let old = row.wanted.0.len();
+        let count = 1 + (old + self.dice.below(2)) % 3;
+        let promotes_any = self.has(Bug::UnsyncedPromoted);
+        let policy = |count| register::policy(row.name.as_str(), count, promotes_any);
+        self.propose(place, policy(count));
         if self.dice.permille(700) {
             let pause = self.pause(300, 3_000);
             self.proposed += 1;
-            self.agenda.after(pause, Event::Proposed(Change::Wanted { queue, count: 5 - count }));
+            self.agenda.after(pause, Event::Proposed(Box::new(policy(old.max(2)))));
         }
     }
 
@@ -210,7 +215,7 @@ impl World {
             let mut queues = picture.queues.values();
             self.machines.get(*place).is_some_and(|machine| machine.process.is_none())
                 && !picture.is_up(node)
-                && queues.all(|row| row.home != node && has_others(&row.copies.in_sync))
+                && queues.all(|row| has_others(&row.copies.in_sync))
         };
         let Some(place) = self.places().find(can_go).filter(|_| self.proposed == 0) else { return };
         let node = NodeId(1_000 + self.number());

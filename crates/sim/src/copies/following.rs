@@ -4,11 +4,13 @@
 //! it knows all that was decided when it started.
 
 use super::bug::Bug;
+use super::contents::Write;
 use super::event::Event;
 use super::invariants::Seen;
 use super::machine::{Place, Process, Seat};
-use super::register::{Change, Picture, Row};
+use super::register::{self, Picture, Row};
 use super::world::World;
+use broker::catalog::Command;
 use broker::replica::MirrorRole;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -97,10 +99,10 @@ impl World {
             let picture = self.register.pictures.get(next).cloned().unwrap_or_default();
             self.take_picture(place, picture, next);
             if applied < target && next >= target {
-                self.drop_needless(place);
+                self.caught_up(place);
             }
         } else if applied == target {
-            self.drop_needless(place);
+            self.caught_up(place);
         }
     }
 
@@ -123,19 +125,22 @@ impl World {
     fn tell_of_start(&mut self, place: Place, boot: u64) {
         let (node, now) = (self.node_at(place), self.now());
         let Some(process) = self.process(place, boot) else { return };
-        let is_known = process.picture.nodes.get(&node).is_some_and(|row| row.boot == boot && row.up);
+        let is_known = process.picture.catalog.nodes.get(&node).is_some_and(|row| row.boot == boot && row.up);
         let is_due = process.told_at.is_none_or(|at| now - at >= TOLD_EVERY_MS * 1_000);
         if !is_known && is_due {
             process.told_at = Some(now);
-            self.propose(place, Change::PutNode { node, boot });
+            let row = register::node_row(node, &format!("n{place}"), boot);
+            self.propose(place, Command::PutNode { node: row });
         }
     }
 
     /// A queue's row is another one.
     fn take_row(&mut self, place: Place, queue: QueueId, row: &Row) {
         let me = self.node_at(place);
+        let (keeps_epoch, serves_any) = (self.has(Bug::EpochOfOldStart), self.has(Bug::ServedByOldRow));
         let Some(process) = self.machines.get_mut(place).and_then(|it| it.process.as_mut()) else { return };
         let boot = process.boot;
+        let has_caught_up = process.caught_up_at.is_some_and(|at| process.applied >= at);
         let seat = process.seats.entry(queue).or_insert_with(|| Seat {
             contents: super::contents::Contents::default(),
             mirror: MirrorRole::new(me, 0),
@@ -144,7 +149,12 @@ impl World {
         });
         let answer = seat.mirror.set_copies(row.home, &row.copies);
         let is_same = seat.home.as_ref().is_some_and(|home| home.role.epoch() == row.copies.epoch);
-        let is_given = row.home == me && row.copies.boot == boot;
+        let is_given = row.home == me
+            && match row.copies.epoch {
+                // A copy with epochs is one of several: whether it is alone again is known once the catalog is.
+                0 => has_caught_up || serves_any || seat.contents.history.epoch() == 0,
+                _ => row.copies.boot == boot || keeps_epoch,
+            };
         if is_same && is_given {
             self.home_copies(place, queue, &row.copies);
         } else {
@@ -159,7 +169,14 @@ impl World {
         self.drop_if_needless(place, queue);
     }
 
-    fn drop_needless(&mut self, place: Place) {
+    /// The node knows what was decided before it started.
+    fn caught_up(&mut self, place: Place) {
+        let Some(picture) = self.awake(place).map(|process| process.picture.clone()) else { return };
+        for (queue, row) in picture.queues.iter().filter(|(_, row)| row.copies.epoch == 0) {
+            if self.home(place, *queue).is_none() {
+                self.take_row(place, *queue, row);
+            }
+        }
         for queue in self.seats(place) {
             self.drop_if_needless(place, queue);
         }
@@ -171,6 +188,7 @@ impl World {
         let trusts_any = self.has(Bug::DroppedByOldRow);
         let Some(process) = self.machines.get_mut(place).and_then(|it| it.process.as_mut()) else { return };
         let has_caught_up = trusts_any || process.caught_up_at.is_some_and(|at| process.applied >= at);
+        let applied = process.applied;
         let Some(row) = process.picture.queues.get(&queue).cloned() else { return };
         let Some(seat) = process.seats.get_mut(&queue) else { return };
         if !seat.has_copy || !has_caught_up || row.home == me || row.copies.mirrors.contains(&me) {
@@ -180,7 +198,7 @@ impl World {
         seat.mirror.set_copies(row.home, &row.copies);
         self.say(|| format!("{place}: drops its copy of {queue}"));
         self.show(&Seen::Dropped { queue, node: me });
-        self.write(place, queue, super::contents::Write::Drop, None);
+        self.write(place, queue, Write::Drop(applied), None);
     }
 
     /// A link is there.

@@ -8,10 +8,10 @@ use super::frame::What;
 use super::invariants::Seen;
 use super::levelling::Stated;
 use super::machine::{Durable, Place};
-use super::register::Change;
+use super::register;
 use super::world::World;
 use broker::catalog::copies::{Copies, CopyStep};
-use broker::replica::{HomeEffect, HomeRole, Sent};
+use broker::replica::{HomeEffect, HomeRole, MirrorRole, Sent};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use types::{NodeId, QueueId};
 
@@ -50,6 +50,8 @@ pub struct Home {
     pub repeated: BTreeMap<NodeId, usize>,
     /// What mirrors lack.
     pub fills: BTreeMap<NodeId, VecDeque<u64>>,
+    /// Which home it is.
+    number: u64,
     /// With the bug: how much newer the role believes its row to be.
     shift: u64,
     /// With the bug: when a join was proposed.
@@ -88,9 +90,13 @@ impl World {
 
     /// A node becomes the home: what it held is applied, its epoch begins.
     pub fn begin_home(&mut self, place: Place, queue: QueueId, copies: &Copies) {
-        let node = self.node_at(place);
+        let (node, number) = (self.node_at(place), self.number());
         let Some(seat) = self.seat(place, queue) else { return };
         let held: Vec<u64> = seat.mirror.take_held().into_iter().flatten().collect();
+        if copies.epoch == 0 {
+            // Without mirrors it follows nobody, and takes nothing of who has not heard that.
+            seat.mirror = MirrorRole::new(node, 0);
+        }
         seat.home = Some(Box::new(Home {
             role: HomeRole::new(node, copies),
             turns: BTreeMap::new(),
@@ -100,6 +106,7 @@ impl World {
             opened: BTreeMap::new(),
             repeated: BTreeMap::new(),
             fills: BTreeMap::new(),
+            number,
             shift: 0,
             join_at: None,
         }));
@@ -114,7 +121,11 @@ impl World {
         links.values().for_each(|link| home.role.link_up(link.peer, link.number));
         let position = home.role.appended();
         home.turns.insert(position, Turn::default());
-        self.write(place, queue, Write::Begin(epoch), Some(Durable::Turn { epoch, position }));
+        let begin = match epoch {
+            0 => Write::Alone,
+            _ => Write::Begin(epoch),
+        };
+        self.write(place, queue, begin, Some(Durable::Turn { home: number, position }));
         self.show(&Seen::Appended { queue, epoch, node, boot });
         self.obey(place, queue);
     }
@@ -159,7 +170,7 @@ impl World {
         let boot = process.boot;
         let Some(seat) = process.seats.get_mut(&queue) else { return };
         let Some(home) = seat.home.as_deref_mut() else { return };
-        let epoch = home.role.epoch();
+        let (epoch, number) = (home.role.epoch(), home.number);
         let position = home.role.appended();
         let put: Vec<(u64, Payload)> = (seat.contents.next..).zip(put.iter().copied()).collect();
         home.turns.insert(position, Turn { put: put.clone(), settled: settled.clone() });
@@ -171,7 +182,7 @@ impl World {
             }
         }
         // The home's disk has a position when all that was written before it is synced.
-        self.write(place, queue, Write::Mark, Some(Durable::Turn { epoch, position }));
+        self.write(place, queue, Write::Mark, Some(Durable::Turn { home: number, position }));
         let Some(home) = self.home(place, queue) else { return };
         let nodes: Vec<NodeId> = home.role.streams().collect();
         for to in nodes {
@@ -206,8 +217,8 @@ impl World {
     }
 
     /// The home's own disk has everything up to a position.
-    pub fn own_durable(&mut self, place: Place, queue: QueueId, epoch: u64, position: u64) {
-        if let Some(home) = self.home(place, queue).filter(|home| home.role.epoch() == epoch) {
+    pub fn own_durable(&mut self, place: Place, queue: QueueId, number: u64, position: u64) {
+        if let Some(home) = self.home(place, queue).filter(|home| home.number == number) {
             home.role.own_durable(position);
             self.obey(place, queue);
         }
@@ -243,7 +254,10 @@ impl World {
                     home.join_at.get_or_insert(now_ms);
                 }
                 self.say(|| format!("{place}: proposes {step:?} for {queue} at {epoch}/{version}"));
-                self.propose(place, Change::Step { queue, at: (epoch, version), step });
+                let row = self.awake(place).and_then(|process| process.picture.queues.get(&queue).cloned());
+                if let Some(row) = row {
+                    self.propose(place, register::step(queue, &row, (epoch, version), step));
+                }
             }
             HomeEffect::StepDown(newer) => {
                 home.ready.clear();

@@ -5,10 +5,10 @@
 use super::event::{Event, Micros};
 use super::invariants::Seen;
 use super::machine::Place;
-use super::register::Change;
-use super::walk;
+use super::register;
 use super::world::World;
-use broker::catalog::copies::CopyStep;
+use broker::catalog::Command;
+use broker::catalog::copies::{self, CopyStep};
 use std::collections::BTreeMap;
 use types::NodeId;
 
@@ -20,6 +20,9 @@ const HELD_UP: u32 = 40;
 const HELD_UP_MS: u64 = 4_000;
 /// Who is not reached for so long is lost, milliseconds.
 const LOST_AFTER_MS: u64 = 1_500;
+
+/// Steps of queues' copies that are proposed at a time.
+const STEPS_MAX: usize = 100;
 
 /// Who leads.
 #[derive(Debug, Default)]
@@ -37,7 +40,7 @@ impl World {
     }
 
     /// A node proposes a change; it does not hear what it comes to.
-    pub fn propose(&mut self, from: Place, change: Change) {
+    pub fn propose(&mut self, from: Place, change: Command) {
         let Some(leader) = self.leader.place.filter(|leader| self.is_linked(from, *leader)) else { return };
         if self.awake(leader).is_none() {
             return;
@@ -45,11 +48,11 @@ impl World {
         let is_held_up = self.is_troubled && self.dice.permille(HELD_UP);
         let pause = if is_held_up { self.pause(1, HELD_UP_MS) } else { self.pause(1, 8) };
         self.proposed += 1;
-        self.agenda.after(pause, Event::Proposed(change));
+        self.agenda.after(pause, Event::Proposed(Box::new(change)));
     }
 
     /// A change is decided, or lost with its leader.
-    pub fn decide(&mut self, change: &Change) {
+    pub fn decide(&mut self, change: &Command) {
         self.proposed -= 1;
         if self.leader.place.is_none_or(|leader| !self.has_majority(leader)) {
             return;
@@ -57,7 +60,7 @@ impl World {
         let before = self.register.latest();
         if self.register.apply(change) {
             let after = self.register.latest();
-            self.say(|| format!("{}: {change:?}", after.version));
+            self.say(|| format!("{}: {change:?}", after.catalog.version));
             self.show(&Seen::Changed { change, before: &before, after: &after });
         }
     }
@@ -85,7 +88,7 @@ impl World {
 
     fn tell_of_lost(&mut self, leader: Place) {
         let (picture, now) = (self.register.latest(), self.now());
-        for (node, row) in picture.nodes.iter().filter(|(_, row)| row.up) {
+        for (node, row) in picture.catalog.nodes.iter().filter(|(_, row)| row.up) {
             let answers = self
                 .place_of(*node)
                 .is_some_and(|place| self.awake(place).is_some() && self.is_linked(leader, place));
@@ -95,26 +98,32 @@ impl World {
             }
             let since = *self.leader.silent_since.entry(*node).or_insert(now);
             if now - since >= LOST_AFTER_MS * 1_000 {
-                self.propose(leader, Change::NodeLost { node: *node, boot: row.boot });
+                self.propose(leader, Command::NodeLost { id: *node, boot: row.boot });
             }
         }
     }
 
-    /// One step for each queue.
+    /// One step for each queue, or homes are spread.
     fn walk(&mut self, leader: Place) {
         let picture = self.register.latest();
         for (queue, row) in &picture.queues {
-            let moves = self.is_troubled && self.dice.permille(15);
-            let first = self.dice.below(8);
             let to = self.dice.one(&row.copies.in_sync).copied();
-            let step = match to {
-                Some(to) if moves => Some(CopyStep::HandOver(to)),
-                _ => walk::next_step(&picture, row, first),
-            };
-            if let Some(step) = step {
+            if let Some(to) = to.filter(|_| self.is_troubled && self.dice.permille(15)) {
                 let at = (row.copies.epoch, row.copies.version);
-                self.propose(leader, Change::Step { queue: *queue, at, step });
+                self.propose(leader, register::step(*queue, row, at, CopyStep::HandOver(to)));
             }
+        }
+        let mut changes = copies::next_steps(&picture.catalog, STEPS_MAX);
+        if changes.is_empty() && self.dice.permille(50) {
+            let serving: Vec<NodeId> = self
+                .places()
+                .filter(|place| self.awake(*place).is_some())
+                .map(|at| self.node_at(at))
+                .collect();
+            changes = copies::balancing_steps(&picture.catalog, &serving, STEPS_MAX);
+        }
+        if !changes.is_empty() {
+            self.propose(leader, Command::ChangeCopies { changes });
         }
     }
 }

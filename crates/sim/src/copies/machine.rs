@@ -40,8 +40,8 @@ pub struct Disk {
 /// Who is told when something is on disk.
 #[derive(Clone, Copy, Debug)]
 pub enum Durable {
-    /// A home, of its turns up to one.
-    Turn { epoch: u64, position: u64 },
+    /// A home, by its number, of its turns up to one.
+    Turn { home: u64, position: u64 },
     /// A mirror, of the home's frames up to one.
     Frame { epoch: u64, number: u64 },
 }

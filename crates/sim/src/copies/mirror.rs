@@ -37,7 +37,8 @@ impl World {
                 }
             }
             What::Refused { epoch } => {
-                if let Some(home) = self.home(place, queue) {
+                // Without mirrors there is nobody who could refuse.
+                if let Some(home) = self.home(place, queue).filter(|home| home.role.epoch() > 0) {
                     home.role.refused(from, link, epoch);
                     self.obey(place, queue);
                 }

@@ -23,7 +23,6 @@ mod machine;
 mod mirror;
 mod play;
 mod register;
-mod walk;
 mod world;
 
 pub use bug::Bug;

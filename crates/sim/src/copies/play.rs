@@ -6,12 +6,11 @@ use super::bug::Bug;
 use super::event::{Event, Micros};
 use super::invariants::{self, Seen};
 use super::machine::{Disk, Machine, Seat};
-use super::register::{NodeRow, Picture, Register, Row, Rules};
-use super::walk;
+use super::register::{self, Picture, Register, Row};
 use super::world::{Habits, Settings, World};
-use broker::catalog::copies::Copies;
-use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use broker::catalog::Command;
+use broker::catalog::copies;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use types::{NodeId, QueueId};
 
@@ -63,15 +62,9 @@ pub fn play(settings: Settings) -> Result<Played, String> {
 }
 
 fn begin(settings: Settings) -> World {
-    let (is_promoted, keeps_epoch) =
-        (settings.bug == Some(Bug::UnsyncedPromoted), settings.bug == Some(Bug::EpochOfOldStart));
-    let rules = Rules { lost_leave: false, start_moves: false, promotes_any: is_promoted, keeps_epoch };
-    let register = Register { rules, pictures: vec![Rc::default()] };
-    let mut world = World::new(settings, register, invariants::all());
+    let mut world = World::new(settings, Register::new(), invariants::all());
     let nodes = 3 + world.dice.below(3);
     let queues = 1 + world.dice.below(3);
-    world.register.rules.lost_leave = world.dice.permille(500);
-    world.register.rules.start_moves = world.dice.permille(500);
     let dice = &world.dice;
     let is_far = dice.permille(150);
     world.habits = Habits {
@@ -88,8 +81,7 @@ fn begin(settings: Settings) -> World {
         world.machines.push(Machine { node, disk: Disk::default(), process: None });
     }
     world.places().for_each(|place| world.start(place));
-    let picture = first_picture(&world, queues);
-    world.register.pictures.push(Rc::new(picture));
+    begin_catalog(&mut world, queues);
     for place in world.places() {
         world.agenda.after(0, Event::Publish(place));
     }
@@ -100,26 +92,36 @@ fn begin(settings: Settings) -> World {
     world
 }
 
-/// Queues that live at one node each, and are to be mirrored.
-fn first_picture(world: &World, queues: usize) -> Picture {
-    let boot = |place: usize| world.awake(place).map_or(0, |process| process.boot);
-    let nodes: BTreeMap<NodeId, NodeRow> =
-        world.places().map(|place| (world.node_at(place), NodeRow { boot: boot(place), up: true })).collect();
-    let row = |at: usize| {
-        let place = world.dice.below(world.machines.len());
-        let home = world.node_at(place);
-        let copies = Copies {
-            epoch: 1,
-            boot: boot(place),
-            version: 1,
-            mirrors: Vec::new(),
-            in_sync: vec![home],
-            min_in_sync: 1,
-        };
-        let wanted = 2 + world.dice.below(2);
-        (QueueId(u64::try_from(at).unwrap_or(0)), Row { home, copies, wanted })
+/// A cluster of all nodes, with queues that are to be mirrored.
+fn begin_catalog(world: &mut World, queues: usize) {
+    let vhost = Command::AddVhost {
+        name: "/".into(),
+        description: String::new(),
+        tags: Vec::new(),
+        default_queue_type: None,
     };
-    Picture { version: 1, nodes, queues: (1..=queues).map(row).collect() }
+    let mut commands = vec![vhost];
+    for place in world.places() {
+        let boot = world.awake(place).map_or(0, |process| process.boot);
+        let node = register::node_row(world.node_at(place), &format!("n{place}"), boot);
+        commands.push(match place {
+            0 => Command::FormCluster { cluster: 1, node },
+            _ => Command::PutNode { node },
+        });
+    }
+    let promotes_any = world.has(Bug::UnsyncedPromoted);
+    for at in 0..queues {
+        let name = format!("q{at}");
+        let home = world.node_at(world.dice.below(world.machines.len()));
+        let policy = register::policy(&name, 2 + world.dice.below(2), promotes_any);
+        let declare = register::declare(&name, home);
+        // One that is mirrored from the beginning, or later.
+        let is_mirrored = world.dice.permille(500);
+        commands.extend(if is_mirrored { [policy, declare] } else { [declare, policy] });
+    }
+    commands.iter().for_each(|command| {
+        world.register.apply(command);
+    });
 }
 
 fn run_until(world: &mut World, until: Micros) -> Result<(), String> {
@@ -153,7 +155,7 @@ fn restlessness(world: &World, is_drained: bool) -> Option<String> {
     let picture = world.register.latest();
     for place in world.places() {
         let Some(process) = world.awake(place) else { return Some(format!("{place} does not run")) };
-        if *process.picture != *picture {
+        if process.picture.catalog.version != picture.catalog.version {
             return Some(format!("{place} is behind on the catalog"));
         }
         if !process.writes.is_empty() {
@@ -174,10 +176,11 @@ fn restless_queue(
     is_drained: bool,
 ) -> Option<String> {
     let copies = &row.copies;
-    if copies.in_sync.len() != row.wanted || copies.mirrors.len() + 1 != row.wanted {
+    let (wanted, minimum) = &row.wanted;
+    if copies.in_sync != *wanted || copies.mirrors.len() + 1 != wanted.len() {
         return Some("not all copies are in sync".to_owned());
     }
-    if walk::next_step(picture, row, 0).is_some() {
+    if copies.min_in_sync != *minimum || !copies::next_steps(&picture.catalog, 1).is_empty() {
         return Some("its copies are not as wanted".to_owned());
     }
     let seat = |node: NodeId| world.awake(world.place_of(node)?)?.seats.get(&queue);

@@ -12,8 +12,9 @@ mod rows;
 mod settles;
 
 use super::contents::{Contents, Payload};
-use super::register::{Change, Picture};
+use super::register::Picture;
 use super::world::World;
+use broker::catalog::Command;
 use types::{NodeId, QueueId};
 
 /// Something that happened.
@@ -21,7 +22,7 @@ use types::{NodeId, QueueId};
 #[allow(missing_docs)] // the fields are what the variants say
 pub enum Seen<'a> {
     /// A change of the catalog was decided.
-    Changed { change: &'a Change, before: &'a Picture, after: &'a Picture },
+    Changed { change: &'a Command, before: &'a Picture, after: &'a Picture },
     /// A home has appended.
     Appended { queue: QueueId, epoch: u64, node: NodeId, boot: u64 },
     /// A home takes a message for committed.

@@ -1,4 +1,4 @@
-//! In each epoch of a queue one start of one node appends.
+//! In each epoch of a mirrored queue one start of one node appends.
 
 use super::{Invariant, Seen};
 use crate::copies::world::World;
@@ -14,6 +14,9 @@ pub(super) struct OneHome {
 impl Invariant for OneHome {
     fn see(&mut self, _: &World, seen: &Seen<'_>) -> Result<(), String> {
         let Seen::Appended { queue, epoch, node, boot } = seen else { return Ok(()) };
+        if *epoch == 0 {
+            return Ok(());
+        }
         let home = *self.homes.entry((*queue, *epoch)).or_insert((*node, *boot));
         if home == (*node, *boot) {
             return Ok(());
