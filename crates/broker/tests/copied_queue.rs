@@ -119,6 +119,10 @@ impl Play {
         }
         let chunk = Arc::new(builder.finish());
         self.home().enqueue(chunk, Picks::Span(0, count as u32), bytes, 0);
+        if self.dice.below(20) == 0 {
+            // As a full queue does whose policy is to dead-letter what it refuses.
+            self.home().refuse((first, first + count), 0);
+        }
     }
 
     fn take(&mut self) {
@@ -149,8 +153,8 @@ impl Play {
             1 => {
                 self.home().reject(consumer, &range, 0);
                 let letters = self.home().dead_letters(10);
-                let rejected = |(_, reason): &(u64, DeathReason)| *reason == DeathReason::Rejected;
-                assert!(letters.iter().all(rejected));
+                let known = [DeathReason::Rejected, DeathReason::MaxLength];
+                assert!(letters.iter().all(|(_, reason)| known.contains(reason)));
                 if self.dice.below(2) == 0 {
                     self.over.extend(letters.iter().map(|(index, _)| *index));
                     self.home().dead_lettered(letters.into_iter().map(|(index, _)| index));

@@ -25,6 +25,14 @@ impl Pending {
         }
     }
 
+    /// The last ones that were appended do not wait: they are on their way out.
+    pub(super) fn drop_from(&mut self, index: u64) {
+        while let Some(((start, end), bytes)) = self.ranges.pop_back_if(|(range, _)| range.0 >= index) {
+            self.count -= end - start;
+            self.bytes -= bytes;
+        }
+    }
+
     pub(super) fn clear(&mut self) {
         *self = Pending::default();
     }

@@ -416,6 +416,10 @@ impl QueueMachine {
 
     /// Refuses messages just taken in (overflow `reject-publish-dlx`), so that they are dead-lettered.
     pub fn refuse(&mut self, range: Range, now_ms: u64) {
+        if self.gated {
+            self.pending.drop_from(range.0);
+            return self.let_go(vec![range], DeathReason::MaxLength, now_ms);
+        }
         self.discard(vec![range], DeathReason::MaxLength, now_ms);
     }
 

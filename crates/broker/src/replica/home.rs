@@ -264,6 +264,17 @@ impl HomeRole {
         }
     }
 
+    /// Whether nothing changes by time alone: everything is committed, and all mirrors are in sync.
+    pub fn is_quiet(&self) -> bool {
+        let is_done = |(node, reach): (&NodeId, &Reach)| {
+            self.copies.in_sync.contains(node) && reach.is_level() && reach.has == Some(self.position)
+        };
+        self.is_established
+            && self.committed == self.position
+            && self.proposals.joiner().is_none()
+            && self.reaches.iter().all(is_done)
+    }
+
     /// Whether commits wait for a node.
     pub fn is_awaited(&self, node: NodeId) -> bool {
         self.copies.in_sync.contains(&node) || self.proposals.joiner() == Some(node)

@@ -297,6 +297,7 @@ impl Queue {
             let Part::Leads(leading) = &mut state.part else { return };
             let effects = leading.role.take_effects();
             if effects.is_empty() {
+                self.watches_copies.store(!leading.role.is_quiet(), Ordering::Relaxed);
                 return;
             }
             for effect in effects {
