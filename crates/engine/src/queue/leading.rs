@@ -61,6 +61,8 @@ pub(super) struct Leading {
     looks: VecDeque<(u64, QueueCommand)>,
     /// What mirrors have told that they have, until they are levelled.
     stated: BTreeMap<NodeId, (History, u64, IndexSet)>,
+    /// Mirrors that are levelled when the turn is logged: what it has done by now they get no other way.
+    level_next: Vec<NodeId>,
 }
 
 impl Leading {
@@ -185,6 +187,7 @@ impl Queue {
             held: Vec::new(),
             looks: VecDeque::new(),
             stated: BTreeMap::new(),
+            level_next: Vec::new(),
         };
         let mirrors = broker.mirrors();
         for node in &copies.mirrors {
@@ -307,7 +310,7 @@ impl Queue {
                         put(self, broker, node, &ToMirror::Open { epoch: leading.epoch, version, number });
                     }
                     HomeEffect::CloseStream(node) => drop(leading.levelling.remove(&node)),
-                    HomeEffect::Level(node) => self.begin_to_level(leading, &state.machine, node, broker),
+                    HomeEffect::Level(node) => leading.level_next.push(node),
                     // The row that says so is on its way.
                     HomeEffect::StepDown(_) => {}
                     HomeEffect::Committed(position) => {
@@ -412,6 +415,9 @@ impl Queue {
             last.waiters.extend(waiters);
         } else {
             waiters.into_iter().for_each(tell);
+        }
+        for node in std::mem::take(&mut leading.level_next) {
+            self.begin_to_level(leading, machine, node, broker);
         }
         let ready = machine.counts().ready;
         self.obey(state, broker);
