@@ -9,7 +9,7 @@ use super::level::FillError;
 use super::log_state::LogCommand;
 use super::machine::QueueMachine;
 use super::place::Place;
-use super::record::{self, Encoded, Record};
+use super::record::{self, Encoded, INDEX_MAX, Record};
 use super::segment::Segment;
 use crate::codec::DecodeError;
 use crate::message::Chunk;
@@ -140,8 +140,15 @@ impl QueueMachine {
         {
             return misplaced("messages outside their chunk");
         }
+        let whole = (first, first + u64::from(count));
+        if whole.1 > INDEX_MAX {
+            return misplaced("an index that is too high");
+        }
+        if self.jobs.iter().any(|(start, end)| *start < whole.1 && whole.0 < *end) {
+            self.void_jobs();
+        }
         let range = (first + u64::from(low.offset), first + u64::from(high.offset + high.count));
-        if !self.tail.has_room_for((first, first + u64::from(count))) {
+        if !self.tail.has_room_for(whole) {
             return Err(FillError::Overlap);
         }
         let mut live = 0;
@@ -169,8 +176,11 @@ impl QueueMachine {
     pub fn follow_command(&mut self, command: LogCommand) {
         match command {
             LogCommand::Settle(ranges) | LogCommand::Purge(ranges) => {
-                let live = ranges.iter().flat_map(|range| self.state.live.within(*range)).collect();
-                self.forget(live);
+                let mut live = IndexSet::default();
+                for range in ranges.iter().flat_map(|range| self.state.live.within(*range)) {
+                    live.insert(range);
+                }
+                self.forget(live.ranges().collect());
             }
             command @ (LogCommand::Discard(..) | LogCommand::Return(_)) => self.commit(command),
             LogCommand::Enqueue { .. }
@@ -194,7 +204,9 @@ impl QueueMachine {
 
     /// Messages were settled by somebody who had them from an earlier home: those that are ready go.
     pub fn settle_late(&mut self, ranges: &[Range]) {
-        let ready: Vec<Range> = ranges.iter().flat_map(|range| self.ready.within(*range)).collect();
+        let mut set = IndexSet::default();
+        ranges.iter().flat_map(|range| self.ready.within(*range)).for_each(|range| set.insert(range));
+        let ready: Vec<Range> = set.ranges().collect();
         self.take_ready(&ready);
         self.totals.ack += ready.iter().map(|(start, end)| end - start).sum::<u64>();
         self.forget(ready);

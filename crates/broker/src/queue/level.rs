@@ -7,7 +7,7 @@ use super::index_set::{IndexSet, Range};
 use super::log_state::LogCommand;
 use super::machine::QueueMachine;
 use super::place::Run;
-use super::record::{self, Encoded};
+use super::record::{self, Encoded, INDEX_MAX};
 use super::stored::BlockAt;
 use crate::codec::DecodeError;
 use crate::message::DeathReason;
@@ -82,7 +82,7 @@ pub enum FillError {
 /// Blocks that are read for one fill.
 const LOADS_MAX: usize = 8;
 /// More returns than this are not told apart.
-const RETURNS_MAX: u32 = 64;
+const RETURNS_MAX: u32 = 1_000;
 
 impl QueueMachine {
     /// What a mirror that has this is to let go of, and what it misses.
@@ -210,21 +210,25 @@ impl QueueMachine {
     /// Lets go of what the home does not have.
     pub fn reset(&mut self, reset: Reset) {
         let Reset { cut, settled, history, next, handed, returns, discards } = reset;
+        let cut = cut.min(INDEX_MAX);
         let beyond = (cut, u64::MAX);
-        let mut gone: Vec<Range> = self.state.live.within(beyond).collect();
-        gone.extend(settled.iter().flat_map(|range| self.state.live.within(*range)));
-        gone.sort_unstable();
-        self.forget(gone);
+        let mut gone = IndexSet::default();
+        self.state.live.within(beyond).for_each(|range| gone.insert(range));
+        for range in settled.iter().flat_map(|range| self.state.live.within(*range)) {
+            gone.insert(range);
+        }
+        self.forget(gone.ranges().collect());
         if self.state.next > cut {
             // What is on its way to blocks may hold messages that are not these any more.
-            self.era += 1;
+            self.void_jobs();
         }
         self.tail.cut(cut);
         let live = &self.state.live;
         self.state.returns = returns.into_iter().filter(|(index, _)| live.contains(*index)).collect();
         self.state.discarding = discards.into_iter().filter(|(index, _)| live.contains(*index)).collect();
-        (self.state.history, self.state.next) = (history, next.max(cut));
-        self.handed = handed;
+        (self.state.history, self.state.next) = (history, next.max(cut).min(INDEX_MAX));
+        self.handed = handed.min(self.state.next);
+        self.logged_handed = self.handed;
         self.write_whole();
     }
 
@@ -238,7 +242,9 @@ impl QueueMachine {
             let range = self.place_record(&record, chunk)?;
             self.state.next = self.state.next.max(range.1);
         }
-        for (index, count) in returns {
+        for (index, count) in
+            returns.into_iter().filter(|(index, _)| self.state.live.contains(*index)).collect::<Vec<_>>()
+        {
             for _ in 0..count.min(RETURNS_MAX) {
                 self.commit(LogCommand::Return(vec![(index, index.saturating_add(1))]));
             }

@@ -87,8 +87,10 @@ pub struct QueueMachine {
     pub(super) following: bool,
     /// Segments of a mirror whose places in the log are not known yet: their first indexes.
     pub(super) unplaced: Vec<u64>,
-    /// One more whenever indexes were cut off that may be given again.
+    /// One more whenever what is on its way to blocks is not what is here any more.
     pub(super) era: u64,
+    /// What is on its way to blocks: from the first index to behind the last.
+    pub(super) jobs: Vec<Range>,
 }
 
 impl QueueMachine {
@@ -118,6 +120,7 @@ impl QueueMachine {
             following: false,
             unplaced: Vec::new(),
             era: 0,
+            jobs: Vec::new(),
         }
     }
 

@@ -121,7 +121,26 @@ impl QueueMachine {
             }
         }
         jobs.extend(open);
+        self.jobs.extend(jobs.iter().map(|job| (job.first, job.end)));
         self.drop_small(jobs, why)
+    }
+
+    /// Nothing of what is on its way to blocks counts when it arrives.
+    pub(super) fn void_jobs(&mut self) {
+        if !self.jobs.is_empty() {
+            self.era += 1;
+            self.jobs.clear();
+            self.tail.segments.iter_mut().for_each(|segment| segment.moving = false);
+        }
+    }
+
+    /// A job is over; false when it does not count any more.
+    fn end_job(&mut self, job: &PageJob) -> bool {
+        let counts = job.era == self.era;
+        if counts && let Some(at) = self.jobs.iter().position(|range| *range == (job.first, job.end)) {
+            self.jobs.swap_remove(at);
+        }
+        counts
     }
 
     /// Jobs that are not worth a block stay in memory.
@@ -134,6 +153,9 @@ impl QueueMachine {
 
     /// The messages of a job could not be written; they stay where they are.
     pub fn page_failed(&mut self, job: &PageJob) {
+        if !self.end_job(job) {
+            return;
+        }
         let from = self.tail.position(job.first);
         for segment in self.tail.segments.iter_mut().skip(from) {
             if segment.first >= job.end {
@@ -145,9 +167,8 @@ impl QueueMachine {
 
     /// The messages of a job are in a block; their memory is given back.
     pub fn paged(&mut self, job: &PageJob, at: BlockAt) {
-        if job.era != self.era {
+        if !self.end_job(job) {
             // Its indexes may be others' by now: what is left of it stays where it is.
-            self.page_failed(job);
             self.tail.free(at);
             return;
         }

@@ -300,7 +300,9 @@ impl QueueMachine {
 
     /// Commands just taken, as the log keeps them; each may be asked for once, in order.
     pub fn records_of(&mut self, commands: &[LogCommand]) -> Vec<Encoded> {
-        let (volatile, handed) = (&self.volatile, self.handed);
+        // Every copy of a mirrored queue has every message, so that nothing is left out of its records.
+        let none = IndexSet::default();
+        let (volatile, handed) = (if self.gated { &none } else { &self.volatile }, self.handed);
         let mut records: Vec<Encoded> =
             commands.iter().filter_map(|command| record::encode(command, volatile, handed)).collect();
         self.forget_volatile(commands);

@@ -66,7 +66,7 @@ impl Queue {
         let following = Following { role, link: None, unsynced: VecDeque::new(), taken: None, written: None };
         state.part = Part::Follows(Box::new(following));
         if let Some(frame) = broker.take_early_open(self.id) {
-            self.take_frame(state, frame);
+            self.take_frame(state, frame, broker);
         }
     }
 
@@ -78,9 +78,15 @@ impl Queue {
         broker: &Broker,
     ) {
         let (Part::Follows(following), Some(copies)) = (&mut state.part, &row.copies) else { return };
+        let before = following.role.epoch();
         let opened = following.role.set_copies(row.home, copies);
+        if following.role.epoch() != before {
+            // Numbers begin anew: what is still being written says nothing of the new epoch's frames.
+            following.unsynced.clear();
+            (following.taken, following.written) = (None, None);
+        }
         if let Some(frame) = broker.take_early_open(self.id) {
-            self.take_frame(state, frame);
+            self.take_frame(state, frame, broker);
         } else if let Some((_, opened)) = opened {
             self.opened(state, opened);
         }
@@ -112,7 +118,7 @@ impl Queue {
             bytes_done += command.mailbox_bytes();
             match command {
                 QueueCommand::LookAtCopies => self.give_up_early(state),
-                QueueCommand::ToMirror(frame) if is_follower => self.take_frame(state, *frame),
+                QueueCommand::ToMirror(frame) if is_follower => self.take_frame(state, *frame, broker),
                 QueueCommand::ToMirror(frame) => self.misdirected(*frame, broker),
                 QueueCommand::Configure(config) => state.machine.configure(*config, clock::now_ms()),
                 QueueCommand::Committed(position) => {
@@ -147,7 +153,7 @@ impl Queue {
         }
     }
 
-    fn take_frame(self: &Arc<Queue>, state: &mut QueueState, frame: MirrorFrame) {
+    fn take_frame(self: &Arc<Queue>, state: &mut QueueState, frame: MirrorFrame, broker: &Broker) {
         let Part::Follows(following) = &mut state.part else { return };
         let MirrorFrame { from, link, message } = frame;
         if let ToMirror::Open { epoch, version, number } = message {
@@ -159,7 +165,7 @@ impl Queue {
         if following.link.as_ref().is_none_or(|known| known.number() != link.number()) {
             return;
         }
-        self.take(state, from, message);
+        self.take(state, from, message, broker);
     }
 
     fn opened(self: &Arc<Queue>, state: &mut QueueState, opened: Opened) {
@@ -176,7 +182,7 @@ impl Queue {
         }
     }
 
-    fn take(self: &Arc<Queue>, state: &mut QueueState, from: NodeId, message: ToMirror) {
+    fn take(self: &Arc<Queue>, state: &mut QueueState, from: NodeId, message: ToMirror, broker: &Broker) {
         let QueueState { machine, part: Part::Follows(following), .. } = state else { return };
         let (epoch, number, frame) = match &message {
             ToMirror::Reset { epoch, number, .. } => (*epoch, *number, Frame::Reset),
@@ -197,7 +203,9 @@ impl Queue {
         if keeping == Keeping::Disk {
             following.taken = Some(number);
         }
-        if let Err(why) = apply(following, machine, message) {
+        let (me, _) = broker.seat();
+        let in_sync = self.row.load().copies.as_ref().is_some_and(|copies| copies.in_sync.contains(&me));
+        if let Err(why) = apply(following, machine, message, in_sync) {
             let row = self.row.load();
             tracing::warn!(queue = %row.name, vhost = %row.vhost, "the mirror here begins again: {why}");
             // The home ends the stream, and asks anew what is here.
@@ -272,7 +280,12 @@ fn keeps(message: &ToMirror) -> bool {
 }
 
 /// Does what a frame says.
-fn apply(following: &mut Following, machine: &mut QueueMachine, message: ToMirror) -> Result<(), String> {
+fn apply(
+    following: &mut Following,
+    machine: &mut QueueMachine,
+    message: ToMirror,
+    in_sync: bool,
+) -> Result<(), String> {
     match message {
         ToMirror::Reset { reset, .. } => {
             machine.reset(reset);
@@ -294,6 +307,10 @@ fn apply(following: &mut Following, machine: &mut QueueMachine, message: ToMirro
         }
         ToMirror::Fill { fill, .. } => machine.fill(fill).map_err(|error| match error {
             FillError::Malformed(error) => error.to_string(),
+            // The home has it leave those in sync, since it does not go on; then it may begin empty.
+            FillError::Overlap if in_sync => {
+                "a message's place is taken, and this copy is in sync".to_owned()
+            }
             FillError::Overlap => {
                 machine.empty();
                 "a message's place is taken".to_owned()
