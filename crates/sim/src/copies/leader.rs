@@ -45,7 +45,7 @@ impl World {
         if self.awake(leader).is_none() {
             return;
         }
-        let is_held_up = self.is_troubled && self.dice.permille(HELD_UP);
+        let is_held_up = self.dice.permille(HELD_UP);
         let pause = if is_held_up { self.pause(1, HELD_UP_MS) } else { self.pause(1, 8) };
         self.proposed += 1;
         self.agenda.after(pause, Event::Proposed(Box::new(change)));

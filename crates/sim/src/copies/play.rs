@@ -5,7 +5,7 @@
 use super::bug::Bug;
 use super::event::{Event, Micros};
 use super::invariants::{self, Seen};
-use super::machine::{Disk, Machine, Seat};
+use super::machine::{Disk, Machine, Place, Seat};
 use super::register::{self, Picture, Register, Row};
 use super::world::{Habits, Settings, World};
 use broker::catalog::Command;
@@ -44,6 +44,9 @@ pub fn play(settings: Settings) -> Result<Played, String> {
     let mut world = begin(settings);
     let chaos = world.pause(4_000, 20_000);
     run_until(&mut world, chaos)?;
+    if world.dice.permille(400) {
+        serve_without_one(&mut world)?;
+    }
     world.heal_all();
     world.clients.are_publishing = false;
     world.clients.are_consuming = false;
@@ -148,6 +151,47 @@ fn come_to_rest(world: &mut World, is_drained: bool) -> Result<Duration, String>
             return Err(format!("not at rest {REST_MAX:?} after all faults ended: {why}"));
         }
     }
+}
+
+/// Everything heals but one node, which stays down: the queues that can do without it commit all they have.
+fn serve_without_one(world: &mut World) -> Result<(), String> {
+    let missing = world.dice.below(world.machines.len());
+    // Perhaps while it is on its way to be in sync.
+    world.heal_all();
+    let until = world.now() + world.pause(0, 1_500);
+    run_until(world, until)?;
+    world.crash(missing, "it stays down for a while");
+    let mut waited = Duration::ZERO;
+    while let Some(why) = unserved(world, missing) {
+        if waited > REST_MAX {
+            return Err(format!("not served {REST_MAX:?} after all faults but one ended: {why}"));
+        }
+        let until = world.now() + 200_000;
+        run_until(world, until)?;
+        waited += Duration::from_millis(200);
+        // What is there when it looks has to be committed when it looks again.
+        world.clients.are_publishing = waited < Duration::from_secs(2);
+        world.clients.are_consuming = world.clients.are_publishing;
+    }
+    Ok(())
+}
+
+/// Why a queue that can do without a node does not serve.
+fn unserved(world: &World, missing: Place) -> Option<String> {
+    let picture = world.register.latest();
+    let node = world.node_at(missing);
+    picture.queues.iter().find_map(|(queue, row)| {
+        if row.copies.in_sync == [node] {
+            return None;
+        }
+        let home = world.place_of(row.home).and_then(|place| world.awake(place));
+        let role = home.and_then(|home| home.seats.get(queue)?.home.as_ref());
+        let Some(role) = role.map(|home| &home.role).filter(|role| role.epoch() == row.copies.epoch) else {
+            return Some(format!("queue {queue}: there is no home: {row:?}"));
+        };
+        let is_served = role.is_established() && role.committed() == role.position();
+        (!is_served).then(|| format!("queue {queue}: its home waits for {:?}: {row:?}", role.waits_for()))
+    })
 }
 
 /// Why not everything is as it should be.
