@@ -134,8 +134,9 @@ impl HomeRole {
     }
 
     /// A mirror that is level joins: commits wait for it, and once it has all that is committed it is proposed.
+    /// Nobody joins before the own disk knows of the epoch: a start that forgot it could take itself for alone.
     pub(super) fn chase(&mut self, now_ms: u64) {
-        if self.has_stepped_down {
+        if self.has_stepped_down || self.has(self.me).is_none() {
             return;
         }
         if self.proposals.joiner.is_none() && now_ms >= self.proposals.tries_at {
