@@ -1,7 +1,8 @@
 //! What the log says when a node starts: the catalog and the queues, as they were committed.
 //!
-//! Invariant: entries are applied in the order they were appended. The catalog's snapshot may stand
-//! behind changes that it does not cover; these are kept until it is read.
+//! Invariant: entries are applied in the order they were appended. A snapshot of the catalog may stand
+//! behind changes that it does not cover, and the last one counts: files may be gone that an earlier one
+//! which is still there needs. So changes are kept until everything was read.
 
 use super::catalog_log::CATALOG_LOG;
 use super::cluster_log::{CLUSTER_LOG, ClusterLog};
@@ -16,9 +17,10 @@ use types::QueueId;
 /// The state of a node while its log is read.
 #[derive(Default)]
 pub(super) struct Recovery<'a> {
-    /// None until the first snapshot.
+    /// The catalog's last snapshot.
     catalog: Option<Catalog>,
-    early: Vec<(Sequence, Command)>,
+    /// Changes of the catalog that it does not cover.
+    changes: Vec<(Sequence, Command)>,
     pub(super) queues: HashMap<u64, RecoveredQueue>,
     /// Logs that still need something.
     pub(super) logs: HashSet<u64>,
@@ -48,12 +50,15 @@ impl<'a> Recovery<'a> {
 
     /// The catalog; None when nothing was ever written.
     pub(super) fn take_catalog(&mut self) -> Result<Option<Catalog>, String> {
-        match self.catalog.take() {
-            None if !self.early.is_empty() => {
-                Err("the log has changes of the catalog but no catalog to change".to_owned())
+        let changes = std::mem::take(&mut self.changes);
+        let Some(mut catalog) = self.catalog.take() else {
+            if changes.is_empty() {
+                return Ok(None);
             }
-            catalog => Ok(catalog),
-        }
+            return Err("the log has changes of the catalog but no catalog to change".to_owned());
+        };
+        changes.into_iter().for_each(|(_, command)| self.change(&mut catalog, command));
+        Ok(Some(catalog))
     }
 
     /// The last queue time that was logged.
@@ -61,8 +66,7 @@ impl<'a> Recovery<'a> {
         self.queues.values().map(RecoveredQueue::last_ms).max().unwrap_or(0)
     }
 
-    fn change(&mut self, command: Command) {
-        let Some(catalog) = &mut self.catalog else { return };
+    fn change(&mut self, catalog: &mut Catalog, command: Command) {
         let mut events = Vec::new();
         // Only what changed something was logged; what a damaged log has lost before may refuse it now.
         if let Err(error) = catalog.apply(command, &mut events) {
@@ -84,26 +88,17 @@ impl<'a> Recovery<'a> {
             EntryKind::Record => {
                 let command =
                     Command::decode(entry.head).map_err(|error| format!("catalog change: {error}"))?;
-                match self.catalog {
-                    Some(_) => self.change(command),
-                    None => self.early.push((entry.sequence, command)),
-                }
+                self.changes.push((entry.sequence, command));
             }
-            EntryKind::Snapshot { covers, .. } if self.catalog.is_none() => {
+            EntryKind::Snapshot { covers, .. } => {
                 let catalog = Catalog::decode(entry.head).map_err(|error| format!("catalog: {error}"))?;
                 self.catalog = Some(catalog);
-                for (sequence, command) in std::mem::take(&mut self.early) {
-                    if sequence > covers {
-                        self.change(command);
-                    }
-                }
+                self.changes.retain(|(sequence, _)| *sequence > covers);
             }
-            // What it says is known.
-            EntryKind::Snapshot { .. } => {}
             // The cluster's log has it.
             EntryKind::End => {
                 self.catalog = None;
-                self.early.clear();
+                self.changes.clear();
                 self.logs.remove(&CATALOG_LOG);
             }
         }
@@ -144,5 +139,53 @@ impl Replay for Recovery<'_> {
         queue
             .apply(entry.head, chunk.as_ref(), entry.sequence)
             .map_err(|error| format!("queue {}: {error}", QueueId(entry.log)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(vhost: &str) -> Command {
+        let (name, description) = (vhost.into(), String::new());
+        Command::AddVhost { name, description, tags: Vec::new(), default_queue_type: None }
+    }
+
+    fn replay(recovery: &mut Recovery<'_>, sequence: Sequence, kind: EntryKind, head: &[u8]) {
+        recovery.entry(ReplayedEntry { sequence, log: CATALOG_LOG, kind, head, body: None }).unwrap();
+    }
+
+    fn snapshot(covers: Sequence) -> EntryKind {
+        EntryKind::Snapshot { covers, needs_from: Some(covers + 1) }
+    }
+
+    /// A snapshot is appended some time after its copy was made. When the next one lets files go, the
+    /// first may stay in the log without changes that came meanwhile.
+    #[test]
+    fn the_last_snapshot_counts_and_not_the_first_that_is_left() {
+        let mut catalog = Catalog::new();
+        let first = catalog.encode();
+        // Changes 1 and 2 are in a file that is gone; 3 is behind the first snapshot's place.
+        catalog.apply(add("gone"), &mut Vec::new()).unwrap();
+        catalog.apply(add("gone too"), &mut Vec::new()).unwrap();
+        let mut recovery = Recovery::default();
+        let mut record = Vec::new();
+        add("later").encode(&mut record);
+        replay(&mut recovery, 3, snapshot(0), &first);
+        replay(&mut recovery, 4, EntryKind::Record, &record);
+        replay(&mut recovery, 5, snapshot(3), &catalog.encode());
+        let found = recovery.take_catalog().unwrap().unwrap();
+        let names: Vec<String> = found.vhosts.keys().map(ToString::to_string).collect();
+        assert_eq!(names, ["gone", "gone too", "later"]);
+    }
+
+    #[test]
+    fn changes_without_a_catalog_are_refused() {
+        let mut record = Vec::new();
+        add("alone").encode(&mut record);
+        let mut recovery = Recovery::default();
+        assert!(recovery.take_catalog().unwrap().is_none());
+        replay(&mut recovery, 1, EntryKind::Record, &record);
+        assert!(recovery.take_catalog().unwrap_err().contains("no catalog to change"));
     }
 }
