@@ -9,7 +9,8 @@ use types::NodeId;
 pub struct MemberStatus {
     /// The node.
     pub node: NodeId,
-    /// Whether it votes.
+    /// Whether it votes, and does not only while a change of voters is under way: until that is through, most
+    /// of the voters before it are needed too.
     pub votes: bool,
     /// Index of the last entry it is known to have; only the leader knows that of others.
     pub matched: Option<u64>,
@@ -51,7 +52,8 @@ impl CatalogGroup {
         let metrics = core.metrics()?;
         let leads = metrics.state == ServerState::Leader;
         let applied = (*core.applied.borrow()).map(|id| id.index);
-        let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
+        let sets = metrics.membership_config.membership().get_joint_config();
+        let votes = |node: &u64| !sets.is_empty() && sets.iter().all(|voters| voters.contains(node));
         let member = |node: u64| {
             let is_me = node == core.config.node.0;
             let matched = match &metrics.replication {
@@ -69,7 +71,7 @@ impl CatalogGroup {
             } else {
                 None
             };
-            MemberStatus { node: NodeId(node), votes: voters.contains(&node), matched, applied, lag }
+            MemberStatus { node: NodeId(node), votes: votes(&node), matched, applied, lag }
         };
         // One lock after the other: guards must not live as long as the whole picture takes.
         let (committed, log_bytes) = {
