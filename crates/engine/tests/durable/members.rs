@@ -37,7 +37,9 @@ struct Agreeing(Weak<Broker>);
 
 impl CatalogStore for Agreeing {
     fn propose(&self, command: Command) -> Change<'_> {
-        let outcome = self.0.upgrade().unwrap().apply_committed(command);
+        let broker = self.0.upgrade().unwrap();
+        let outcome = broker.apply_committed(command);
+        broker.publish_committed();
         Box::pin(std::future::ready(outcome))
     }
 }
