@@ -7,6 +7,7 @@ mod bad_input;
 mod blocked;
 mod cc_bcc;
 mod channels;
+mod cluster_bindings;
 mod cluster_catalog;
 mod cluster_consumers;
 mod cluster_formation;

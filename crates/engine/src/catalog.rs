@@ -1,7 +1,7 @@
 //! The catalog in this node: the machine, its published picture, and the store it is changed through.
 //!
-//! Invariant: the picture that connections read is replaced as a whole after each change; a queue
-//! exists before a route can name it and refuses messages before its row is gone from the picture.
+//! Invariant: the picture that connections read is replaced as a whole after each change, or after what a cluster has
+//! committed together; a queue exists before a route can name it and refuses messages before its row is gone from the picture.
 
 use crate::node::Broker;
 use crate::storage::CatalogLog;
@@ -32,6 +32,8 @@ pub trait CatalogStore: Send + Sync {
 pub struct CatalogMachine {
     state: Mutex<Catalog>,
     published: ArcSwap<Catalog>,
+    /// What follows from committed changes that are in the state and not in the picture yet.
+    unpublished: Mutex<Vec<Event>>,
     log: Option<CatalogLog>,
     /// The catalog is a cluster's: this node changes nothing by itself. Set under the lock of the state.
     shared: AtomicBool,
@@ -41,7 +43,13 @@ impl CatalogMachine {
     /// Starts with a catalog, whose changes go to a log if there is one.
     pub(crate) fn new(catalog: Catalog, log: Option<CatalogLog>) -> CatalogMachine {
         let published = ArcSwap::from_pointee(catalog.clone());
-        CatalogMachine { published, state: Mutex::new(catalog), log, shared: AtomicBool::new(false) }
+        CatalogMachine {
+            published,
+            state: Mutex::new(catalog),
+            unpublished: Mutex::default(),
+            log,
+            shared: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn log(&self) -> Option<&CatalogLog> {
@@ -79,22 +87,35 @@ impl CatalogMachine {
         state.clone()
     }
 
-    /// Applies a command that a cluster has committed and publishes the new picture.
+    /// Applies a command that a cluster has committed. It is published with those after it, see `publish`, unless what
+    /// follows from it must not come later than what follows from them.
     pub(crate) fn apply_committed(&self, broker: &Broker, command: Command) -> Result<Outcome, AmqpError> {
-        let mut events = Vec::new();
-        let mut state = self.state.lock();
-        let outcome = state.apply(command, &mut events);
-        if outcome.as_ref().is_ok_and(Outcome::changed) {
+        let only_adds = only_adds(&command);
+        if !only_adds {
+            self.publish(broker);
+        }
+        let outcome = self.state.lock().apply(command, &mut self.unpublished.lock());
+        if !only_adds {
+            self.publish(broker);
+        }
+        outcome
+    }
+
+    /// Publishes what was applied since the last picture.
+    pub(crate) fn publish(&self, broker: &Broker) {
+        let state = self.state.lock();
+        let events = std::mem::take(&mut *self.unpublished.lock());
+        if state.version != self.published.load().version {
             broker.before_publication(&events);
             self.published.store(Arc::new(state.clone()));
         }
         drop(state);
         broker.after_publication(events);
-        outcome
     }
 
     /// Takes another catalog in place of this one and publishes it.
     pub(crate) fn install(&self, broker: &Broker, catalog: Catalog) {
+        self.publish(broker);
         let mut state = self.state.lock();
         let events = state.difference(&catalog);
         broker.before_publication(&events);
@@ -197,6 +218,15 @@ async fn answer(
         committed.await.map_err(|_| stopped())?;
     }
     outcome
+}
+
+/// Whether all that follows from a change is that something is there that was not.
+fn only_adds(command: &Command) -> bool {
+    match command {
+        Command::DeclareQueue { .. } | Command::DeclareExchange { .. } | Command::Bind { .. } => true,
+        Command::DeclareAt { command, .. } => only_adds(command),
+        _ => false,
+    }
 }
 
 /// Whether a change takes longer than a thread that serves clients may be away.

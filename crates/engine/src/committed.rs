@@ -11,15 +11,20 @@ use std::sync::Arc;
 use types::AmqpError;
 
 impl Broker {
-    /// Applies a committed change: like a change of a single node's own, but kept by the cluster's log.
+    /// Applies a committed change: like a change of a single node's own, but kept by the cluster's log. Everybody sees
+    /// it at the latest when it is published.
     ///
     /// # Errors
     /// What the catalog refuses, the same on every node.
     pub fn apply_committed(&self, command: Command) -> Result<Outcome, AmqpError> {
-        let outcome = self.catalog_machine().apply_committed(self, command);
+        self.catalog_machine().apply_committed(self, command)
+    }
+
+    /// Lets everybody see what was applied.
+    pub fn publish_committed(&self) {
+        self.catalog_machine().publish(self);
         self.wake_claimed();
         self.flush();
-        outcome
     }
 
     /// Whether a change is so large that a thread with other duties should not apply it.

@@ -250,6 +250,9 @@ pub const LINK_REFUSAL_LOG_SECONDS: u64 = 10;
 /// Addresses remembered for that.
 pub const LINK_REFUSAL_LOG_COUNT_MAX: usize = 1_024;
 
+/// Bindings of a client that waits for none of them which are on their way at once.
+pub const UNANSWERED_BINDS_MAX: usize = 64;
+
 /// Share of the machine's memory at which publishers are blocked.
 pub const MEMORY_HIGH_WATERMARK: f64 = 0.6;
 /// Largest body of an HTTP request.

@@ -1,5 +1,6 @@
 //! An exchange as the catalog knows it, and its types.
 
+use super::binding::Binding;
 use super::queue::Queue;
 use crate::policy::Policy;
 use crate::queue::{QueueConfig, QueueKind};
@@ -58,6 +59,14 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// Refuses a binding that the exchange's type cannot use.
+    ///
+    /// # Errors
+    /// 406 with RabbitMQ's words.
+    pub fn check_binding(&self, binding: &Binding) -> Result<(), AmqpError> {
+        self.table.check_binding(binding)
+    }
+
     /// The queue in which a delayed exchange holds messages until their time; nobody sees it by name.
     pub fn holding_queue(&self) -> Option<Arc<Queue>> {
         let id = self.holding?;

@@ -143,15 +143,17 @@ impl Desk {
         drop(rows);
     }
 
-    /// A proposal was applied here.
-    pub(crate) fn applied(&self, number: u64, outcome: Result<Outcome, AmqpError>, now: Duration) {
+    /// Proposals were applied here.
+    pub(crate) fn applied(&self, outcomes: Vec<(u64, Result<Outcome, AmqpError>)>, now: Duration) {
         let mut tellings = Vec::new();
         {
             let mut state = self.state.lock();
-            let Some(pending) = state.pending.get_mut(&number) else { return };
-            pending.outcome = Some((outcome, now));
-            if pending.confirmed.is_some() {
-                tellings.extend(state.finish(number));
+            for (number, outcome) in outcomes {
+                let Some(pending) = state.pending.get_mut(&number) else { continue };
+                pending.outcome = Some((outcome, now));
+                if pending.confirmed.is_some() {
+                    tellings.extend(state.finish(number));
+                }
             }
         }
         tell(tellings);

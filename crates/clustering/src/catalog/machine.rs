@@ -27,11 +27,14 @@ use types::AmqpError;
 
 /// The catalog of this node, as the cluster changes it.
 pub trait CatalogTarget: Send + Sync + 'static {
-    /// Applies a committed change.
+    /// Applies a committed change. It need not show before `publish`.
     ///
     /// # Errors
     /// What the catalog refuses, the same on every node.
     fn apply(&self, command: Command) -> Result<Outcome, AmqpError>;
+
+    /// Shows everybody what was applied.
+    fn publish(&self) {}
 
     /// Whether applying a change may take so long that heartbeats would have to wait for it.
     fn is_heavy(&self, _command: &Command) -> bool {
@@ -121,18 +124,18 @@ impl Shared {
         payload: &[u8],
         answers: &mut Vec<Answer>,
     ) -> Result<(), String> {
+        let mut outcomes = Vec::new();
         for group in proposal::groups(payload)? {
             let own = group.session == self.desk.session();
             let mut apply = |command| self.target.apply(command);
-            let mut told = |number, outcome| {
-                if let Some(outcome) = outcome
-                    && own
-                {
-                    self.desk.applied(number, outcome, self.clock.now());
-                }
+            let mut told = |number, outcome: Option<_>| {
+                outcomes.extend(outcome.filter(|_| own).map(|outcome| (number, outcome)));
             };
             sessions.apply(&group, index, answers, &mut apply, &mut told)?;
         }
+        // Whoever is told of a change finds it done.
+        self.target.publish();
+        self.desk.applied(outcomes, self.clock.now());
         Ok(())
     }
 

@@ -18,6 +18,10 @@ impl CatalogTarget for BrokerTarget {
         self.0.apply_committed(command)
     }
 
+    fn publish(&self) {
+        self.0.publish_committed();
+    }
+
     fn is_heavy(&self, command: &Command) -> bool {
         self.0.is_heavy_change(command)
     }

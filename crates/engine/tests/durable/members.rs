@@ -37,7 +37,9 @@ struct Agreeing(Weak<Broker>);
 
 impl CatalogStore for Agreeing {
     fn propose(&self, command: Command) -> Change<'_> {
-        let outcome = self.0.upgrade().unwrap().apply_committed(command);
+        let broker = self.0.upgrade().unwrap();
+        let outcome = broker.apply_committed(command);
+        broker.publish_committed();
         Box::pin(std::future::ready(outcome))
     }
 }
@@ -227,5 +229,42 @@ async fn the_clusters_log_is_asked_for_a_checkpoint() {
     let (node, found) = open(&disk, Some(catalog)).unwrap();
     assert_eq!(found.last().unwrap(), b"all");
     assert!(!found.contains(&b"old".to_vec()), "its file is gone");
+    node.close().unwrap();
+}
+
+#[tokio::test]
+async fn declares_are_published_together_and_what_takes_away_by_itself() {
+    let disk = CrashDisk::new(9);
+    let (node, _) = open(&disk, Some(first_catalog().unwrap())).unwrap();
+    let names = |node: &Node| {
+        let catalog = picture(node);
+        catalog
+            .vhosts
+            .values()
+            .flat_map(|vhost| vhost.queues.keys())
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
+    let declare = |name: &str| {
+        let applied = node.broker.apply_committed(declaration(name, true, FieldTable::new()));
+        assert!(applied.unwrap().changed());
+    };
+    declare("a");
+    declare("b");
+    assert!(names(&node).is_empty(), "not published yet");
+    let vhost = types::VhostName::from("/");
+    let delete = Command::DeleteQueue { vhost, name: "a".into(), id: None };
+    node.broker.apply_committed(delete).unwrap();
+    assert_eq!(names(&node), ["b"]);
+    assert!(node.queue("b").is_some() && node.queue("a").is_none());
+    // The name means another queue at once.
+    declare("a");
+    assert_eq!(names(&node), ["b"]);
+    node.broker.publish_committed();
+    assert_eq!(names(&node), ["a", "b"]);
+    let version = picture(&node).version;
+    node.broker.apply_committed(declaration("a", true, FieldTable::new())).unwrap();
+    node.broker.publish_committed();
+    assert_eq!(picture(&node).version, version, "nothing has changed");
     node.close().unwrap();
 }

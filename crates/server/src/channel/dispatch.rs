@@ -6,7 +6,7 @@
 use super::consume::Consume;
 use super::exchange::DeclareExchange;
 use super::queue::DeclareQueue;
-use super::{Channel, Publisher, at};
+use super::{Channel, Publisher, Unanswered, at};
 use crate::fault::Fault;
 use engine::queue::DeleteConditions;
 use protocol::Method;
@@ -14,13 +14,34 @@ use types::AmqpError;
 
 impl Channel {
     /// Does what a method asks and answers it. channel.open and close are the connection's.
-    pub(crate) async fn perform(&mut self, method: Method, publisher: &mut Publisher) -> Result<(), Fault> {
+    pub(crate) async fn perform(
+        &mut self,
+        method: Method,
+        publisher: &mut Publisher,
+        unanswered: &mut Unanswered,
+    ) -> Result<(), Fault> {
         let fault = at(self.number, &method);
         let class = method.class_method().0;
+        if let Method::QueueBind { nowait: true, .. } = method {
+            let begun = self.bind_unanswered(method, unanswered).await;
+            if begun.is_err() {
+                // What was asked for before failed before.
+                unanswered.settle().await?;
+            }
+            return begun.map_err(fault);
+        }
+        if class == 50 {
+            let reply = self.queue_method(method).await;
+            // As above; and what is answered says that all before it is through.
+            unanswered.settle().await?;
+            if let Some(reply) = reply.map_err(fault)? {
+                self.reply(reply);
+            }
+            return Ok(());
+        }
         let outcome = match class {
             20 => self.channel_method(method),
             40 => self.exchange_method(method).await,
-            50 => self.queue_method(method).await,
             60 => self.basic_method(method).await,
             _ => self.other_method(method, publisher).await,
         };
@@ -72,8 +93,26 @@ impl Channel {
         Ok(())
     }
 
-    async fn queue_method(&mut self, method: Method) -> Result<(), AmqpError> {
-        match method {
+    /// Begins to bind a queue for a client that does not wait for it.
+    async fn bind_unanswered(
+        &mut self,
+        method: Method,
+        unanswered: &mut Unanswered,
+    ) -> Result<(), AmqpError> {
+        let Method::QueueBind { queue, exchange, routing_key, arguments, .. } = method else {
+            return Err(unexpected(&method));
+        };
+        if let Some(command) = self.binding_change(&queue, &exchange, &routing_key, arguments, true)? {
+            let broker = self.port.port.broker.clone();
+            let change = async move { broker.change(command).await.map(|_| ()) };
+            unanswered.begin(self.number, change).await;
+        }
+        Ok(())
+    }
+
+    /// Gives what is to be answered.
+    async fn queue_method(&mut self, method: Method) -> Result<Option<Method>, AmqpError> {
+        let (nowait, reply) = match method {
             Method::QueueDeclare {
                 queue: name,
                 passive,
@@ -84,30 +123,28 @@ impl Channel {
                 arguments,
                 ..
             } => {
-                let declare =
-                    DeclareQueue { name, passive, durable, exclusive, auto_delete, nowait, arguments };
-                self.declare_queue(declare).await?;
+                let declare = DeclareQueue { name, passive, durable, exclusive, auto_delete, arguments };
+                (nowait, self.declare_queue(declare).await?)
             }
             Method::QueueBind { queue, exchange, routing_key, nowait, arguments, .. } => {
                 self.bind_queue(&queue, &exchange, &routing_key, arguments, true).await?;
-                self.reply_unless(nowait, Method::QueueBindOk);
+                (nowait, Method::QueueBindOk)
             }
             Method::QueueUnbind { queue, exchange, routing_key, arguments, .. } => {
                 self.bind_queue(&queue, &exchange, &routing_key, arguments, false).await?;
-                self.reply(Method::QueueUnbindOk);
+                (false, Method::QueueUnbindOk)
             }
             Method::QueuePurge { queue, nowait, .. } => {
-                let message_count = self.purge_queue(&queue).await?;
-                self.reply_unless(nowait, Method::QueuePurgeOk { message_count });
+                (nowait, Method::QueuePurgeOk { message_count: self.purge_queue(&queue).await? })
             }
             Method::QueueDelete { queue, if_unused, if_empty, nowait, .. } => {
                 let message_count =
                     self.delete_queue(&queue, DeleteConditions { if_unused, if_empty }).await?;
-                self.reply_unless(nowait, Method::QueueDeleteOk { message_count });
+                (nowait, Method::QueueDeleteOk { message_count })
             }
             other => return Err(unexpected(&other)),
-        }
-        Ok(())
+        };
+        Ok((!nowait).then_some(reply))
     }
 
     async fn basic_method(&mut self, method: Method) -> Result<(), AmqpError> {

@@ -82,7 +82,7 @@ impl Channel {
             routing_key: routing_key.into(),
             arguments,
         };
-        self.change_binding(binding, bind).await
+        self.change(self.binding_command(binding, bind)).await
     }
 
     /// Reading from the source, and from the topic when topic rights say so.
@@ -99,11 +99,9 @@ impl Channel {
         access::check_topic(vhost, self.user_row(&catalog)?, source, Access::Read, routing_key.as_bytes())
     }
 
-    pub(super) async fn change_binding(&self, binding: Binding, bind: bool) -> Result<(), AmqpError> {
+    pub(super) fn binding_command(&self, binding: Binding, bind: bool) -> Command {
         let vhost = self.session.vhost.clone();
-        let command =
-            if bind { Command::Bind { vhost, binding } } else { Command::Unbind { vhost, binding } };
-        self.change(command).await
+        if bind { Command::Bind { vhost, binding } } else { Command::Unbind { vhost, binding } }
     }
 
     pub(super) async fn change(&self, command: Command) -> Result<(), AmqpError> {

@@ -13,6 +13,7 @@ mod route_cache;
 mod settle;
 mod trace;
 mod tx;
+mod unanswered;
 
 use crate::fault::Fault;
 use engine::{Outlet, Session};
@@ -26,6 +27,7 @@ use tx::Transaction;
 use types::AmqpError;
 
 pub(crate) use publish::{HEADROOM_BYTES, Incoming, Publisher};
+pub(crate) use unanswered::Unanswered;
 
 /// How publishes and settlements of the channel are taken.
 #[derive(Default)]

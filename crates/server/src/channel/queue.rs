@@ -20,7 +20,6 @@ pub(crate) struct DeclareQueue {
     pub(crate) durable: bool,
     pub(crate) exclusive: bool,
     pub(crate) auto_delete: bool,
-    pub(crate) nowait: bool,
     pub(crate) arguments: FieldTable,
 }
 
@@ -29,11 +28,12 @@ fn is_reply_queue(name: &str) -> bool {
 }
 
 impl Channel {
-    pub(crate) async fn declare_queue(&mut self, declare: DeclareQueue) -> Result<(), AmqpError> {
-        let (nowait, passive) = (declare.nowait, declare.passive);
+    /// Declares a queue; gives the answer.
+    pub(crate) async fn declare_queue(&mut self, declare: DeclareQueue) -> Result<Method, AmqpError> {
+        let passive = declare.passive;
         let mut name = stripped(&declare.name);
         if is_reply_queue(&name) {
-            return self.declare_reply_queue(&name, nowait);
+            return self.declare_reply_queue(&name);
         }
         let queue =
             if passive { self.open_queue(&name)? } else { self.create_queue(&mut name, declare).await? };
@@ -42,9 +42,7 @@ impl Channel {
         // Also a barrier: what this channel published before is counted.
         let counts = self.fence(&queue).await?;
         let message_count = u32::try_from(counts.ready).unwrap_or(u32::MAX);
-        let ok = Method::QueueDeclareOk { queue: name, message_count, consumer_count: counts.consumers };
-        self.reply_unless(nowait, ok);
-        Ok(())
+        Ok(Method::QueueDeclareOk { queue: name, message_count, consumer_count: counts.consumers })
     }
 
     /// Waits until the queue has done what was posted before; counts as use of it.
@@ -54,14 +52,12 @@ impl Channel {
         answer.await.map_err(|_| queue.no_answer())
     }
 
-    fn declare_reply_queue(&self, name: &str, nowait: bool) -> Result<(), AmqpError> {
+    fn declare_reply_queue(&self, name: &str) -> Result<Method, AmqpError> {
         let exists = name == REPLY_QUEUE || self.broker().reply_outlet(name.as_bytes()).is_some();
         if !exists {
             return Err(AmqpError::not_found(format!("no queue '{name}' in vhost '{}'", self.session.vhost)));
         }
-        let ok = Method::QueueDeclareOk { queue: name.to_owned(), message_count: 0, consumer_count: 1 };
-        self.reply_unless(nowait, ok);
-        Ok(())
+        Ok(Method::QueueDeclareOk { queue: name.to_owned(), message_count: 0, consumer_count: 1 })
     }
 
     async fn create_queue(
@@ -156,6 +152,21 @@ impl Channel {
         arguments: FieldTable,
         bind: bool,
     ) -> Result<(), AmqpError> {
+        match self.binding_change(queue, exchange, routing_key, arguments, bind)? {
+            Some(command) => self.change(command).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What binds or unbinds a queue; None when there is nothing to unbind.
+    pub(super) fn binding_change(
+        &self,
+        queue: &str,
+        exchange: &str,
+        routing_key: &str,
+        arguments: FieldTable,
+        bind: bool,
+    ) -> Result<Option<Command>, AmqpError> {
         let name = self.queue_name(queue)?;
         if is_reply_queue(&name) {
             return Err(AmqpError::access_refused(
@@ -168,7 +179,7 @@ impl Channel {
         self.check_source(exchange, key)?;
         let Some(()) = self.check_bound_ends(&name, exchange, key, &arguments, bind)? else {
             // Unbinding what is not there is no error.
-            return Ok(());
+            return Ok(None);
         };
         let binding = Binding {
             source: ExchangeName::from(exchange),
@@ -176,7 +187,18 @@ impl Channel {
             routing_key: key.into(),
             arguments,
         };
-        self.change_binding(binding, bind).await
+        if bind {
+            // A client that does not wait should hear of it before its next method is done.
+            self.check_rule(&binding)?;
+        }
+        Ok(Some(self.binding_command(binding, bind)))
+    }
+
+    /// Refuses a binding that its exchange's type cannot use.
+    fn check_rule(&self, binding: &Binding) -> Result<(), AmqpError> {
+        let catalog = self.broker().catalog();
+        let source = self.vhost_row(&catalog)?.exchange(binding.source.as_str());
+        source.map_or(Ok(()), |source| source.check_binding(binding))
     }
 }
 

@@ -22,6 +22,20 @@ const BASIC_PUBLISH: (u16, u16) = (60, 40);
 impl Connection {
     /// Does everything that is complete in `bytes`; gives how much that was.
     pub(super) async fn process(&mut self, bytes: &[u8]) -> usize {
+        let used = self.take_frames(bytes).await;
+        self.settle_unanswered().await;
+        used
+    }
+
+    /// Waits for bindings that the client does not wait for.
+    async fn settle_unanswered(&mut self) {
+        if let Err(fault) = self.unanswered.settle().await {
+            self.fail(fault).await;
+        }
+        self.publisher.begin(&self.port.broker, self.session.vhost.as_str());
+    }
+
+    async fn take_frames(&mut self, bytes: &[u8]) -> usize {
         let frame_max = self.port.frame_max();
         let broker = self.port.broker.clone();
         self.publisher.begin(&broker, self.session.vhost.as_str());
@@ -32,6 +46,9 @@ impl Connection {
                 // What the client asks for next waits until it has read what it asked for before.
                 self.throttled = true;
                 break;
+            }
+            if !self.unanswered.lets_pass(&bytes[at..]) {
+                self.settle_unanswered().await;
             }
             while let Some((publish, used)) = whole_publish(&bytes[at..], frame_max) {
                 if self.phase != Phase::Running {
@@ -255,7 +272,7 @@ impl Connection {
             }
             _ => {}
         }
-        let Connection { channels, publisher, port, session, .. } = self;
+        let Connection { channels, publisher, unanswered, port, session, .. } = self;
         let Some(Some(channel)) = channels.get_mut(usize::from(number)) else {
             return Err(Fault::hard(AmqpError::channel_error("expected 'channel.open'"), number, ids));
         };
@@ -263,7 +280,7 @@ impl Connection {
             return Ok(());
         }
         channel.assembly.refuse_method().map_err(|error| Fault::new(error, number, BASIC_PUBLISH))?;
-        let outcome = channel.perform(method, publisher).await;
+        let outcome = channel.perform(method, publisher, unanswered).await;
         // A declare or bind of this client counts for its next publish.
         publisher.begin(&port.broker, session.vhost.as_str());
         outcome

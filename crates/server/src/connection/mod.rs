@@ -12,7 +12,7 @@ mod handshake;
 mod heartbeat;
 mod listing;
 
-use crate::channel::{Channel, Publisher};
+use crate::channel::{Channel, Publisher, Unanswered};
 use crate::fault::Fault;
 use crate::listener::ServerConfig;
 use crate::port::Port;
@@ -88,6 +88,7 @@ pub(crate) struct Connection {
     channels: Vec<Option<Box<Channel>>>,
     channel_max: u16,
     publisher: Publisher,
+    unanswered: Unanswered,
     /// Bytes of a frame that has not come completely.
     partial: Vec<u8>,
     phase: Phase,
@@ -144,6 +145,7 @@ impl Connection {
             channels: Vec::new(),
             channel_max: tuned.channel_max,
             publisher: Publisher::default(),
+            unanswered: Unanswered::default(),
             partial,
             phase: Phase::Running,
             heartbeat: Heartbeat::new(tuned.heartbeat),
