@@ -100,12 +100,18 @@ impl Queue {
         broker: &Broker,
     ) {
         let is_follower = matches!(state.part, Part::Follows(_));
-        if !commands.iter().any(is_for_copy) {
+        let is_end = |command: &QueueCommand| matches!(command, QueueCommand::Deleted);
+        if !commands.iter().any(|command| is_for_copy(command) || is_end(command)) {
             return;
         }
         let mut rest = Vec::with_capacity(commands.len());
         let mut bytes_done = 0;
         for command in commands.drain(..) {
+            if is_end(&command) {
+                // Nothing comes from the home any more that would say so.
+                state.part.end(state.log.as_ref());
+                self.drop_copy(state, broker);
+            }
             if !is_for_copy(&command) {
                 rest.push(command);
                 continue;
@@ -137,8 +143,9 @@ impl Queue {
         self.waiting_bytes.fetch_sub(bytes_done, std::sync::atomic::Ordering::Relaxed);
         if is_follower {
             self.keep(state);
-            self.page(state, broker);
         }
+        // What comes back from the disk when the copy has gone is given up, too.
+        self.page(state, broker);
     }
 
     /// A home speaks to a copy that this node does not know of: an opening waits for the row.

@@ -80,11 +80,13 @@ impl Leading {
         self.pending_bytes > MIRROR_PENDING_MAX_BYTES
     }
 
-    /// The queue is deleted: nobody waits any more. Gives what clients asked for and was not done.
-    pub(super) fn end(mut self) -> Vec<QueueCommand> {
+    /// The queue is deleted: nobody waits any more. What was to be done after a commit is done after the log's end.
+    /// Gives what clients asked for and was not done.
+    pub(super) fn end(mut self, log: &dyn QueueLog) -> Vec<QueueCommand> {
         for turn in self.turns.drain(..) {
             turn.waiters.into_iter().for_each(tell);
         }
+        self.after.drain(..).for_each(|(_, action)| log.after(action));
         self.held.extend(self.looks.into_iter().map(|(_, command)| command));
         self.held
     }
@@ -461,7 +463,7 @@ impl Queue {
             leading.role.filled(node);
         }
         if let Some(storage) = broker.storage().filter(|_| !wanted.is_empty()) {
-            self.read(state, broker, storage, wanted);
+            self.read(broker, storage, wanted);
         }
         self.obey(state, broker);
     }

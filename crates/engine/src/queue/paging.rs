@@ -90,7 +90,7 @@ impl Queue {
         if freed.is_empty() {
             return;
         }
-        let durable = state.log.keeps_commands();
+        let durable = self.row.load().durable;
         let storage = storage.clone();
         let free = Box::new(move || storage.free(durable, &freed));
         match &mut state.part {
@@ -117,7 +117,7 @@ impl Queue {
         storage: &Storage,
         jobs: Vec<PageJob>,
     ) {
-        let durable = state.log.keeps_commands();
+        let durable = self.row.load().durable;
         for job in jobs {
             state.paging.writing_bytes += job.bytes;
             storage.page_out(broker.weak(), self, durable, job);
@@ -133,18 +133,12 @@ impl Queue {
         let ahead = if wanted { PAGE_READ_AHEAD_BYTES } else { 0 };
         if ahead > 0 || letters > 0 {
             let blocks = state.machine.wants(ahead, letters);
-            self.read(state, broker, storage, blocks);
+            self.read(broker, storage, blocks);
         }
     }
 
-    pub(super) fn read(
-        self: &Arc<Queue>,
-        state: &QueueState,
-        broker: &Broker,
-        storage: &Storage,
-        blocks: Vec<(u64, BlockAt)>,
-    ) {
-        let durable = state.log.keeps_commands();
+    pub(super) fn read(self: &Arc<Queue>, broker: &Broker, storage: &Storage, blocks: Vec<(u64, BlockAt)>) {
+        let durable = self.row.load().durable;
         for (first, at) in blocks {
             storage.read(broker.weak(), self, durable, first, at);
         }
@@ -235,7 +229,7 @@ impl Queue {
         state.paging.sparse = sparse;
         state.paging.relocating = true;
         blocks.append(&mut state.paging.unread);
-        self.read(state, broker, storage, blocks);
+        self.read(broker, storage, blocks);
     }
 
     /// Blocks that are given up and have been read go elsewhere.

@@ -9,7 +9,7 @@ use super::{AddConsumer, Clients, Enqueue, Queue, QueueCommand, QueueState};
 use crate::clock;
 use crate::drive::touch;
 use crate::node::Broker;
-use crate::queue::NullLog;
+use crate::queue::{NullLog, QueueLog};
 use broker::catalog;
 use broker::queue::{Consumer, QueueMachine};
 use std::sync::Arc;
@@ -116,9 +116,9 @@ impl Part {
     }
 
     /// The queue is deleted. Gives what clients asked for and was not done.
-    pub(super) fn end(&mut self) -> Vec<QueueCommand> {
+    pub(super) fn end(&mut self, log: &dyn QueueLog) -> Vec<QueueCommand> {
         match std::mem::take(self) {
-            Part::Leads(leading) => leading.end(),
+            Part::Leads(leading) => leading.end(log),
             Part::Waits(held) => held,
             Part::Alone | Part::Follows(_) => Vec::new(),
         }
@@ -291,10 +291,7 @@ impl Queue {
             Wanted::Leads(_) => self.begin_to_lead(state, row, broker),
             Wanted::Follows => self.begin_to_follow(state, row, broker),
             Wanted::Nothing => {
-                state.log.end();
-                state.machine.clear_consumers();
-                state.machine.clear();
-                state.machine.take_log();
+                self.drop_copy(state, broker);
                 state.log = Box::new(NullLog);
                 state.part = Part::Alone;
             }

@@ -378,16 +378,27 @@ impl Queue {
             consumer.outlet.cancelled(consumer.id);
             touch(&consumer.outlet);
         }
-        state.machine.clear_consumers();
-        state.machine.clear();
+        self.end_messages(state);
         // It is answered as what comes to a deleted queue is.
-        let held = state.part.end();
+        let held = state.part.end(state.log.as_ref());
         self.mailbox.lock().commands.splice(0..0, held);
-        // The log forgets the queue as a whole; who waited for it does so no more.
-        state.machine.take_log();
-        state.log.end();
+        // Who waited for the log does so no more.
         committed(state, u64::MAX);
         self.serve_gets(state, now_ms);
+    }
+
+    /// All messages go; the log forgets the queue as a whole.
+    fn end_messages(&self, state: &mut QueueState) {
+        state.machine.clear_consumers();
+        state.machine.clear();
+        state.machine.take_log();
+        state.log.end();
+    }
+
+    /// The copy that is here goes, and with it its blocks and its memory.
+    pub(super) fn drop_copy(self: &Arc<Queue>, state: &mut QueueState, broker: &Broker) {
+        self.end_messages(state);
+        self.page(state, broker);
     }
 
     fn collect_dead_letters(&self, state: &mut QueueState, aftermath: &mut Aftermath) {

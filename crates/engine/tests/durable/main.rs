@@ -2,6 +2,7 @@
 
 mod chance;
 mod client;
+mod cluster;
 mod crashes;
 mod damage;
 mod definitions;
@@ -12,6 +13,7 @@ mod letters;
 mod listener;
 mod members;
 mod message;
+mod mirrored;
 mod node;
 mod relocation;
 mod room;

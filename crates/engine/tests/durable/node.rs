@@ -6,7 +6,7 @@ use broker::catalog::{Binding, Catalog, Command, Destination};
 use broker::queue::{Consumer, Range};
 use engine::queue::AddConsumer;
 use engine::storage::{BlockSizes, ClusterLog, StorageConfig};
-use engine::{Broker, BrokerConfig, Outlet, PublishBatch, Queue, QueueCommand, Session, record_head};
+use engine::{Broker, BrokerConfig, Outlet, PublishBatch, Queue, QueueCommand, Seat, Session, record_head};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,8 +118,18 @@ impl Node {
 
     /// Opens what is on a disk that does not die, as a member of a cluster.
     pub fn member(disk: &Arc<dyn Disk>, member: &mut dyn ClusterLog) -> Result<Node, String> {
+        Node::seated(disk, member, None)
+    }
+
+    /// The same, with its place among the others.
+    pub fn seated(
+        disk: &Arc<dyn Disk>,
+        member: &mut dyn ClusterLog,
+        seat: Option<Seat>,
+    ) -> Result<Node, String> {
         let storage = small(disk.clone(), &data_dir());
-        let broker = Broker::open_member(config(), &storage, first_catalog, member)?;
+        let config = BrokerConfig { seat, ..config() };
+        let broker = Broker::open_member(config, &storage, first_catalog, member)?;
         Ok(Node::of(broker, Arc::new(|| false)))
     }
 
