@@ -194,7 +194,12 @@ struct Together(Arc<Net>, u64);
 impl CatalogStore for Together {
     fn propose(&self, command: Command) -> Change<'_> {
         let outcomes: BTreeMap<u64, Result<Outcome, AmqpError>> = (1..)
-            .map_while(|node| Some((node, self.0.broker(node)?.apply_committed(command.clone()))))
+            .map_while(|node| {
+                let broker = self.0.broker(node)?;
+                let outcome = broker.apply_committed(command.clone());
+                broker.publish_committed();
+                Some((node, outcome))
+            })
             .collect();
         let own = outcomes.into_iter().find(|(node, _)| *node == self.1).expect("this node is there").1;
         Box::pin(std::future::ready(own))

@@ -137,8 +137,10 @@ impl Driver {
     /// Takes in what was confirmed.
     pub fn hear(&mut self) {
         assert_eq!(self.client.wrong(), Vec::<String>::new());
+        // In this order: what is confirmed in between is not looked at yet.
+        let confirmed = self.client.take_confirmed();
         let refused = self.client.refused();
-        for number in self.client.take_confirmed() {
+        for number in confirmed {
             self.confirmed += 1;
             assert_eq!(refused.contains(&number), self.refused.contains(&number), "refusal of {number}");
             for (queue, operation) in self.publishes.remove(&number).unwrap_or_default() {

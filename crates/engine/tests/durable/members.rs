@@ -1,7 +1,7 @@
 //! A broker whose catalog is a cluster's: its own log ends, logs of queues wait to be declared, changes and
 //! whole catalogs come from outside.
 
-use crate::node::{Node, declaration, first_catalog, messages};
+use crate::node::{Node, data_dir, declaration, first_catalog, messages};
 use broker::catalog::{Catalog, Command};
 use engine::Broker;
 use engine::catalog::{CatalogStore, Change};
@@ -53,6 +53,13 @@ fn open(disk: &CrashDisk, catalog: Option<Catalog>) -> Result<(Node, Vec<Vec<u8>
 
 fn picture(node: &Node) -> Catalog {
     (**node.broker.catalog()).clone()
+}
+
+/// The files of the node's log, the oldest first.
+fn log_files(disk: &CrashDisk) -> Vec<String> {
+    let mut names = disk.list(&data_dir().join("wal")).unwrap();
+    names.sort_unstable();
+    names
 }
 
 /// A member with a queue that has messages, in memory and in blocks; stopped.
@@ -203,16 +210,17 @@ async fn the_clusters_log_is_asked_for_a_checkpoint() {
     let handle = node.broker.storage().unwrap().cluster_log();
     handle.append(vec![(EntryKind::Record, b"old".to_vec())], true);
     node.declare("q", true, &[]).await.unwrap();
+    let first_file = log_files(&disk).remove(0);
     let asked = Arc::new(AtomicU64::new(0));
-    let fill = async |from: u64, asked: &AtomicU64| {
+    let fill = async |from: u64, enough: &dyn Fn() -> bool| {
         let mut next = from;
-        while asked.load(Ordering::SeqCst) == 0 && next < from + 2_000 {
+        while !enough() && next < from + 2_000 {
             node.publish_safely("q", &messages(next..=next + 9, 1_000)).await;
             next += 10;
         }
     };
     // Asked before there is anybody: that is not forgotten.
-    fill(1, &AtomicU64::new(0)).await;
+    fill(1, &|| false).await;
     let (told, log) = (asked.clone(), handle.clone());
     node.broker.set_cluster_checkpoint(Arc::new(move || {
         told.fetch_add(1, Ordering::SeqCst);
@@ -222,8 +230,10 @@ async fn the_clusters_log_is_asked_for_a_checkpoint() {
     // At once for what was asked before; the log's own thread may have asked once more by now.
     assert!(asked.load(Ordering::SeqCst) >= 1);
     asked.store(0, Ordering::SeqCst);
-    fill(5_000, &asked).await;
+    fill(5_000, &|| asked.load(Ordering::SeqCst) > 0).await;
     assert!(asked.load(Ordering::SeqCst) >= 1);
+    // The queue has a checkpoint of its own to make before the file can go.
+    fill(8_000, &|| !log_files(&disk).contains(&first_file)).await;
     let catalog = picture(&node);
     node.close().unwrap();
     let (node, found) = open(&disk, Some(catalog)).unwrap();
