@@ -250,3 +250,25 @@ fn what_is_left_for_one_node_is_a_catalog_of_its_own() {
     apply(&mut again, Command::FormCluster { cluster: 9, node: node(2, "b", 23) });
     assert_eq!(names(&again, 2), ["durable 2"]);
 }
+
+#[test]
+fn a_node_that_understands_less_than_all_others_cannot_join() {
+    let mut catalog = Catalog::new();
+    assert!(catalog.admits("n1", 1).is_ok(), "there is nothing in use yet");
+    let current = |id, name| Node { feature_level: 2, ..node(id, name, 1) };
+    for command in [
+        Command::FormCluster { cluster: 7, node: current(1, "n1") },
+        Command::PutNode { node: current(2, "n2") },
+    ] {
+        catalog.apply(command, &mut Vec::new()).unwrap();
+    }
+    assert!(catalog.admits("n3", 2).is_ok() && catalog.admits("n3", 3).is_ok());
+    let why = catalog.admits("n3", 1).unwrap_err();
+    assert!(
+        why.starts_with("node 'n3' has feature level 1, this cluster uses level 2: start the node"),
+        "{why}"
+    );
+    // While the cluster is being upgraded, nodes of the older version come and go.
+    catalog.apply(Command::PutNode { node: node(3, "n3", 1) }, &mut Vec::new()).unwrap();
+    assert!(catalog.admits("n4", 1).is_ok() && catalog.admits("n4", 0).is_err());
+}

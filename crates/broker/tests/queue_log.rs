@@ -11,12 +11,15 @@ use broker::message::Chunk;
 use broker::queue::{BlockAt, QueueConfig, QueueMachine, RecoveredQueue};
 use std::path::PathBuf;
 use std::sync::Arc;
-use story::{LogRecord, config, story};
+use story::{LogRecord, config, mirrored_story, story};
 
 /// Records of the story, each with its length and that of its chunk before it.
 const LOG: &[u8] = include_bytes!("fixtures/queue-log-v1.bin");
 /// The queue at the end of it.
 const SNAPSHOT: &[u8] = include_bytes!("fixtures/queue-snapshot-v1.bin");
+/// Records of the story of a queue with mirrors, and the queue at the end of it.
+const MIRRORED_LOG: &[u8] = include_bytes!("fixtures/queue-log-v1-epochs.bin");
+const MIRRORED_SNAPSHOT: &[u8] = include_bytes!("fixtures/queue-snapshot-v2.bin");
 /// The chunk of the first record.
 const CHUNK: &[u8] = include_bytes!("fixtures/chunk-v1.bin");
 /// The same, but the first body is longer than all records.
@@ -75,6 +78,9 @@ fn write_fixtures() {
     let story = story();
     write("queue-log-v1.bin", &joined(&story.records));
     write("queue-snapshot-v1.bin", &story.snapshot);
+    let mirrored = mirrored_story();
+    write("queue-log-v1-epochs.bin", &joined(&mirrored.records));
+    write("queue-snapshot-v2.bin", &mirrored.snapshot);
     let (record, chunk) = story.records[0].clone();
     let chunk = chunk.unwrap();
     write("chunk-v1.bin", &chunk);
@@ -100,6 +106,29 @@ fn a_change_of_what_is_written_needs_a_new_version() {
     assert!(story.snapshot == SNAPSHOT, "the snapshot's bytes changed");
     let kinds: std::collections::BTreeSet<u8> = story.records.iter().map(|(head, _)| head[1]).collect();
     assert!(kinds.into_iter().eq(1..=5), "every kind of record is in it");
+    let mirrored = mirrored_story();
+    assert!(joined(&mirrored.records) == MIRRORED_LOG, "the bytes of a mirrored queue's record changed");
+    assert!(mirrored.snapshot == MIRRORED_SNAPSHOT, "the bytes of a mirrored queue's snapshot changed");
+    let epochs = mirrored.records.iter().filter(|(head, _)| head[..2] == [1, 7]).count();
+    assert_eq!((epochs, &mirrored.snapshot[..2]), (2, &[2, 6][..]), "kinds and versions");
+}
+
+#[test]
+fn records_and_snapshots_of_epochs_are_the_known_mirrored_queue() {
+    let mut covered = split(MIRRORED_LOG);
+    covered.retain(|(_, body)| body.is_some());
+    covered.push((MIRRORED_SNAPSHOT.to_vec(), None));
+    for records in [split(MIRRORED_LOG), covered] {
+        let (mut machine, lost) = recovered(&records).finish(config(), 4_000);
+        machine.validate();
+        assert_eq!(lost, 0);
+        assert_eq!(machine.history().pairs(), [(3, 0), (300, 2)]);
+        let seen = |index: u64, body: &str| (index, body.to_owned(), true, 0);
+        let mut found = ready(&mut machine);
+        // What was not handed out before is not marked in every form of the log.
+        found.iter_mut().for_each(|message| message.2 = true);
+        assert_eq!(found, [seen(1, "one"), seen(2, "two")]);
+    }
 }
 
 /// Bodies of ready messages with their indexes, whether they were seen before and how often they returned.

@@ -56,6 +56,22 @@ impl Catalog {
         self.nodes.values().map(|node| node.feature_level).min().unwrap_or(0)
     }
 
+    /// Whether a node of this level may join: what all members understand is in use from then on, and a node that
+    /// does not could not follow.
+    ///
+    /// # Errors
+    /// A line for the operators of both sides.
+    pub fn admits(&self, name: &str, feature_level: u64) -> Result<(), String> {
+        let needed = self.feature_level();
+        if feature_level >= needed {
+            return Ok(());
+        }
+        Err(format!(
+            "node '{name}' has feature level {feature_level}, this cluster uses level {needed}: start the node \
+             with the version of Leveret that the others run"
+        ))
+    }
+
     /// The first node forms a cluster: all that there is has its home there.
     pub(crate) fn form_cluster(
         &mut self,

@@ -48,20 +48,34 @@ fn get(machine: &mut QueueMachine, count: usize) {
     }
 }
 
+/// What the log gets.
+fn take_records(machine: &mut QueueMachine) -> Vec<LogRecord> {
+    let encoded = |chunk: Arc<Chunk>| {
+        let mut bytes = Vec::new();
+        chunk.encode(&mut bytes);
+        bytes
+    };
+    machine.take_records().into_iter().map(|(head, chunk)| (head, chunk.map(encoded))).collect()
+}
+
+/// The story of a queue with mirrors: its home changes after the second of three messages.
+pub fn mirrored_story() -> Story {
+    let mut machine = QueueMachine::new(config(), true, 1_000);
+    machine.begin_epoch(3);
+    machine.enqueue(chunk(&[(true, None, 0, b"zero"), (true, None, 0, b"one")]), Picks::Span(0, 2), 7, 1_000);
+    machine.begin_epoch(300);
+    machine.enqueue(chunk(&[(true, None, 0, b"two")]), Picks::Span(0, 1), 3, 1_100);
+    get(&mut machine, 1);
+    machine.settle(Default::default(), &[(0, 1)]);
+    let records = take_records(&mut machine);
+    Story { records, snapshot: machine.snapshot(1_200), block: Vec::new() }
+}
+
 /// Tells the story.
 pub fn story() -> Story {
     let mut machine = QueueMachine::new(config(), true, 1_000);
     let mut records = Vec::new();
-    let mut log = |machine: &mut QueueMachine| {
-        for (head, chunk) in machine.take_records() {
-            let body = chunk.map(|chunk| {
-                let mut bytes = Vec::new();
-                chunk.encode(&mut bytes);
-                bytes
-            });
-            records.push((head, body));
-        }
-    };
+    let mut log = |machine: &mut QueueMachine| records.extend(take_records(machine));
     // 0 to 4: the second is transient, the third lives a minute, the fourth has a priority.
     let first = chunk(&[
         (true, None, 0, b"zero"),

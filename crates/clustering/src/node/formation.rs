@@ -258,6 +258,13 @@ impl Shared {
         let group = self.group.get().ok_or("the node is starting")?;
         let cluster = group.cluster().ok_or("this node is in no cluster itself")?;
         let Join { node: newcomer, feature_level } = join;
+        if let Err(why) = self.broker.catalog().admits(&newcomer.name, feature_level) {
+            // It asks again and again.
+            if self.told_refusal.lock().replace(why.clone()).is_none_or(|told| told != why) {
+                tracing::warn!("a node that wants to join is refused: {why}");
+            }
+            return Err(why);
+        }
         let row = broker::catalog::Node {
             id: newcomer.node(),
             name: newcomer.name.clone(),

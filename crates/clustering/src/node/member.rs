@@ -80,6 +80,8 @@ pub(super) struct Shared {
     pub(super) started_s: u64,
     /// A node that is gone is being taken out of the group.
     pub(super) is_removing: AtomicBool,
+    /// Why a node was last refused that wanted to join.
+    pub(super) told_refusal: Mutex<Option<String>>,
 }
 
 /// A running node of a cluster.
@@ -143,6 +145,7 @@ impl ClusterNode {
             look: Notify::new(),
             started_s: engine::clock::wall_ms() / 1000,
             is_removing: AtomicBool::new(false),
+            told_refusal: Mutex::default(),
             config,
         });
         shared.refuse_twin().await?;
