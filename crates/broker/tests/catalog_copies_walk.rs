@@ -255,7 +255,7 @@ impl Play {
 
     /// What a queue whose home is up has come to.
     fn check_settled(&self, row: &Queue) {
-        let is_up = |node: &NodeId| self.catalog.nodes.get(node).is_some_and(|row| row.up);
+        let is_up = |node: &NodeId| self.catalog.is_up(*node);
         if !is_up(&row.home) {
             return;
         }

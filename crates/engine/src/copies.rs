@@ -41,16 +41,10 @@ impl Broker {
 
     /// Proposes a step of a queue's copies, from inside a turn.
     pub(crate) fn propose_step(&self, row: &catalog::Queue, step: CopyStep) {
-        let Some(copies) = &row.copies else { return };
-        let change = CopyChange {
-            vhost: row.vhost.clone(),
-            name: row.name.clone(),
-            queue: row.id,
-            epoch: copies.epoch,
-            version: copies.version,
-            step,
-        };
-        self.copy_desk.steps.lock().push(change);
+        if row.copies.is_none() {
+            return;
+        }
+        self.copy_desk.steps.lock().push(CopyChange::of(row, step));
         self.copy_desk.wake.notify_one();
     }
 

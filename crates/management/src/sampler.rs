@@ -182,7 +182,7 @@ async fn sample(api: &Api, passed: &Passed) {
     let mut all = QueueSeries { last: api.samples.all().last, ..QueueSeries::default() };
     all.last[9..].fill(0);
     let catalog = api.catalog();
-    let rows = catalog.vhosts.values().flat_map(|vhost| vhost.queues.values());
+    let rows = catalog.queues();
     for (at, row) in rows.enumerate() {
         if let Some(queue) = api.broker.queue(row.id) {
             let old = before.remove(&row.id);

@@ -18,7 +18,7 @@ const HELD_UP_MS: u64 = 1_500;
 
 /// Queues that a catalog has at a node and that are there again after a start.
 fn claimed(catalog: &Catalog, disk: &Disk) -> Vec<QueueId> {
-    let queues = catalog.vhosts.values().flat_map(|vhost| vhost.queues.values());
+    let queues = catalog.queues();
     let own = queues.filter(|queue| queue.home == disk.node && queue.durable && queue.exclusive.is_none());
     own.map(|queue| queue.id).collect()
 }

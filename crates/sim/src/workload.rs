@@ -79,9 +79,7 @@ impl Node {
     }
 
     fn any_queue(&self) -> Option<Arc<Queue>> {
-        let queues: Vec<Arc<Queue>> = self.with(|process, _| {
-            process.catalog.vhosts.values().flat_map(|vhost| vhost.queues.values().cloned()).collect()
-        })?;
+        let queues: Vec<Arc<Queue>> = self.with(|process, _| process.catalog.queues().cloned().collect())?;
         self.world.dice.one(&queues).cloned()
     }
 

@@ -75,6 +75,11 @@ impl Catalog {
         self.vhosts.get(name)
     }
 
+    /// All queues, those that hold the messages of delayed exchanges apart.
+    pub fn queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
+        self.vhosts.values().flat_map(|vhost| vhost.queues.values())
+    }
+
     /// Whether a queue had or has this id.
     pub fn was_given(&self, id: QueueId) -> bool {
         (1..=self.last_queue_id).contains(&id.0)

@@ -2,6 +2,8 @@
 //!
 //! Invariant: ordinals ascend, so a queue's messages keep the order they were published in.
 
+use crate::message::Chunk;
+
 /// Ordinals of a chunk's records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Picks {
@@ -18,6 +20,11 @@ impl Picks {
             Picks::Span(_, count) => *count,
             Picks::List(ordinals) => ordinals.len() as u32,
         }
+    }
+
+    /// Bytes of their bodies.
+    pub fn body_bytes(&self, chunk: &Chunk) -> u64 {
+        (0..self.len()).map(|position| u64::from(chunk.head(self.ordinal(position)).body_bytes)).sum()
     }
 
     /// Whether none was.

@@ -145,8 +145,7 @@ pub fn picture(catalog: &Catalog, name: &str) -> String {
 /// A step for the row as it is.
 pub fn change(catalog: &Catalog, name: &str, step: CopyStep) -> CopyChange {
     let row = row(catalog, name);
-    let (epoch, version) = row.copies.as_ref().map_or((0, 0), |copies| (copies.epoch, copies.version));
-    CopyChange { vhost: row.vhost.clone(), name: row.name.clone(), queue: row.id, epoch, version, step }
+    CopyChange::of(&row, step)
 }
 
 /// Takes one step; whether it fitted.
@@ -161,7 +160,7 @@ pub fn step(catalog: &mut Catalog, name: &str, step: CopyStep) -> bool {
 
 /// The mirrors that a home has level by and by.
 pub fn joins(catalog: &Catalog) -> Vec<CopyChange> {
-    let is_up = |node: NodeId| catalog.nodes.get(&node).is_some_and(|row| row.up);
+    let is_up = |node: NodeId| catalog.is_up(node);
     let rows = catalog.vhost(VHOST).unwrap().queues.values().filter(|row| is_up(row.home));
     let joins = rows.filter_map(|row| {
         let copies = row.copies.as_deref()?;

@@ -164,7 +164,7 @@ impl Guest {
             outlet: self.as_outlet(),
             ranges: vec![(number, number + u64::from(count) - 1)],
         });
-        let bytes = (0..count).map(|at| u64::from(chunk.head(picks.ordinal(at)).body_bytes)).sum();
+        let bytes = picks.body_bytes(&chunk);
         let enqueue = Enqueue { chunk, picks, bytes, ticket };
         self.post(&queue, QueueCommand::Enqueue(enqueue));
         self.taken.entry(id).or_insert_with(|| (queue, 0)).1 += cost;

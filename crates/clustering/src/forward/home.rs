@@ -313,8 +313,7 @@ impl Home {
                 _ => {}
             }
         }
-        let queues: Vec<_> = self.queues.iter().filter_map(|entry| entry.value().upgrade()).collect();
-        let drifts = queues.iter().filter(|away| away.cut_off(broker)).count();
+        let drifts = self.away_queues().iter().filter(|away| away.cut_off(broker)).count();
         self.drifting.fetch_or(drifts > 0, Ordering::AcqRel);
         broker.peer_linked(self.node, link, false);
         broker.flush();

@@ -96,8 +96,8 @@ impl ForwardHomes {
 
     /// Ends waiting for first links whose time is over; to be called a few times a second.
     pub fn tick(&self, broker: &Broker) {
-        let (homes, now): (Vec<_>, _) =
-            (self.homes.0.iter().map(|entry| entry.value().clone()).collect(), Instant::now());
+        let now = Instant::now();
+        let homes: Vec<_> = self.homes.0.iter().map(|entry| entry.value().clone()).collect();
         for home in homes {
             home.give_up_connecting(now, broker);
             home.give_up_drifting(now, broker);

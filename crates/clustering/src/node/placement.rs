@@ -88,7 +88,7 @@ impl Place {
     }
 
     fn home(&self, locator: Locator, catalog: &Catalog) -> NodeId {
-        let up = |id: &&NodeId| catalog.nodes.get(*id).is_some_and(|node| node.up);
+        let up = |id: &&NodeId| catalog.is_up(**id);
         let nodes: Vec<NodeId> = self.reachable.iter().filter(up).copied().collect();
         let count = catalog.vhosts.values().map(|vhost| vhost.queues.len()).sum::<usize>();
         let any =

@@ -77,10 +77,8 @@ impl Shared {
         let mut counts = ClientCounts::default();
         let Ok(ask) = body(&(vhost.as_str(), user.as_str())) else { return counts };
         let limit = Duration::from_millis(CLUSTER_REFRESH_MS);
-        let others: Vec<NodeId> =
-            self.broker.catalog().nodes.keys().copied().filter(|id| *id != self.node).collect();
         let mut calls = JoinSet::new();
-        for node in others {
+        for node in self.other_nodes() {
             let (mesh, ask) = (self.mesh.clone(), ask.clone());
             calls.spawn(async move { mesh.call(node, kind::CLIENTS, ask, limit).await });
         }
@@ -92,6 +90,10 @@ impl Shared {
             }
         }
         counts
+    }
+
+    fn other_nodes(&self) -> Vec<NodeId> {
+        self.broker.catalog().nodes.keys().copied().filter(|id| *id != self.node).collect()
     }
 
     fn take_queues(&self, node: NodeId, answer: &[u8]) -> Result<(), String> {
@@ -116,8 +118,7 @@ impl Shared {
     /// Asks the other nodes; who does not answer within a second is left out.
     pub(super) async fn ask_all(&self) {
         let limit = Duration::from_millis(CLUSTER_REFRESH_MS);
-        let others: Vec<NodeId> =
-            self.broker.catalog().nodes.keys().copied().filter(|id| *id != self.node).collect();
+        let others = self.other_nodes();
         self.seen.lock().keep(|node| others.contains(&node) && self.mesh.is_connected(node));
         let mut calls = JoinSet::new();
         for node in others {

@@ -169,7 +169,7 @@ impl Shared {
 }
 
 fn queues_at(catalog: &Catalog, home: NodeId) -> Vec<Arc<broker::catalog::Queue>> {
-    let all = catalog.vhosts.values().flat_map(|vhost| vhost.queues.values());
+    let all = catalog.queues();
     all.filter(|row| row.home == home && row.durable).cloned().collect()
 }
 

@@ -263,13 +263,13 @@ impl Queue {
                 break;
             }
             let rest = picks.split_off(room);
-            let bytes = picks_bytes(&chunk, &picks);
+            let bytes = picks.body_bytes(&chunk);
             state.machine.enqueue(chunk.clone(), picks, bytes, now_ms);
             done += room;
             picks = rest;
         }
         if refused_from < count && state.machine.config().overflow == Overflow::RejectPublishDlx {
-            let bytes = picks_bytes(&chunk, &picks);
+            let bytes = picks.body_bytes(&chunk);
             let refused = u64::from(picks.len());
             let first = state.machine.enqueue(chunk, picks, bytes, now_ms);
             state.machine.refuse((first, first + refused), now_ms);
@@ -440,10 +440,6 @@ impl Queue {
 
 fn outlet_of(state: &QueueState, id: ConsumerId) -> Option<Arc<dyn Outlet>> {
     state.outlets.iter().find(|outlet| outlet.id == id).map(|outlet| outlet.outlet.clone())
-}
-
-fn picks_bytes(chunk: &Chunk, picks: &Picks) -> u64 {
-    (0..picks.len()).map(|position| u64::from(chunk.head(picks.ordinal(position)).body_bytes)).sum()
 }
 
 /// Hands what the turn did to the log.

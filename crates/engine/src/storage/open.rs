@@ -228,7 +228,7 @@ impl Broker {
 
 /// Every queue there is, those of delayed exchanges too.
 fn rows_of(catalog: &Catalog) -> impl Iterator<Item = Arc<catalog::Queue>> + '_ {
-    let declared = catalog.vhosts.values().flat_map(|vhost| vhost.queues.values().cloned());
+    let declared = catalog.queues().cloned();
     let exchanges = catalog.vhosts.values().flat_map(|vhost| vhost.exchanges.values());
     declared.chain(exchanges.filter_map(|exchange| exchange.holding_queue()))
 }

@@ -56,6 +56,7 @@ pub(crate) fn name_of_cluster(api: &Api) -> String {
 async fn overview(Anyone(caller): Anyone) -> Answer {
     caller.api.ask_others().await;
     let api = &caller.api;
+    let counted = Counted::by(api);
     let mut body = json!({
         "management_version": api.config.version,
         "rates_mode": "basic",
@@ -74,8 +75,8 @@ async fn overview(Anyone(caller): Anyone) -> Answer {
         "disable_stats": false,
         "enable_queue_totals": false,
         "is_op_policy_updating_enabled": true,
-        "message_stats": message_stats(&caller),
-        "churn_rates": churn_rates(api),
+        "message_stats": message_stats(&caller, &counted),
+        "churn_rates": churn_rates(api, &counted),
         "statistics_db_event_queue": 0,
     });
     if let Value::Object(body) = &mut body {
@@ -115,7 +116,7 @@ impl Counted {
 }
 
 /// What the nodes have counted; empty for who may not see nodes.
-fn message_stats(caller: &Caller) -> Map<String, Value> {
+fn message_stats(caller: &Caller, counted: &Counted) -> Map<String, Value> {
     let api = &caller.api;
     if !caller.is_monitor() {
         return Map::new();
@@ -127,14 +128,14 @@ fn message_stats(caller: &Caller) -> Map<String, Value> {
         ("return_unroutable", "unroutable_returned"),
         ("drop_unroutable", "unroutable_dropped"),
     ];
-    Counted::by(api).put(api, &mut stats, &counters);
+    counted.put(api, &mut stats, &counters);
     for name in ["disk_reads", "disk_writes"] {
         sampler::put_rated(&mut stats, name, 0, 0.0);
     }
     stats
 }
 
-fn churn_rates(api: &Api) -> Map<String, Value> {
+fn churn_rates(api: &Api, counted: &Counted) -> Map<String, Value> {
     let counters = [
         ("connection_created", "connections_opened"),
         ("connection_closed", "connections_closed"),
@@ -145,7 +146,7 @@ fn churn_rates(api: &Api) -> Map<String, Value> {
         ("queue_deleted", "queues_deleted"),
     ];
     let mut rates = Map::new();
-    Counted::by(api).put(api, &mut rates, &counters);
+    counted.put(api, &mut rates, &counters);
     rates
 }
 

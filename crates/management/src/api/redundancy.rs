@@ -40,7 +40,7 @@ pub(crate) fn routes() -> Router<Arc<Api>> {
 }
 
 fn all_queues(catalog: &Catalog) -> impl Iterator<Item = &Arc<Queue>> {
-    catalog.vhosts.values().flat_map(|vhost| vhost.queues.values())
+    catalog.queues()
 }
 
 fn entry(row: &Queue) -> Value {
@@ -88,7 +88,7 @@ async fn quorum_critical(Anyone(caller): Anyone) -> Answer {
         let Some(copies) = row.copies.as_deref() else {
             return row.kind == QueueKind::Quorum && row.home == me;
         };
-        let is_up = |node: &&NodeId| catalog.nodes.get(*node).is_some_and(|node| node.up);
+        let is_up = |node: &&NodeId| catalog.is_up(**node);
         let others = copies.in_sync.iter().filter(|node| **node != me).filter(is_up).count();
         row.kind == QueueKind::Quorum && copies.in_sync.contains(&me) && others < copies.min_in_sync as usize
     };
@@ -105,7 +105,7 @@ async fn mirror_sync_critical(Anyone(caller): Anyone) -> Answer {
     let mirrored = |row: &&Arc<Queue>| {
         let definition = policy::effective_definition(row.policy.as_deref(), row.operator_policy.as_deref());
         let me = api.broker.node();
-        let is_safe = |node: &NodeId| *node != me && catalog.nodes.get(node).is_some_and(|node| node.up);
+        let is_safe = |node: &NodeId| *node != me && catalog.is_up(*node);
         let has_other = row.copies.as_ref().is_some_and(|copies| copies.in_sync.iter().any(is_safe));
         row.home == me && definition.get("ha-mode").is_some() && !has_other
     };

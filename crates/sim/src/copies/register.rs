@@ -40,7 +40,7 @@ fn alone(home: NodeId) -> Copies {
 
 impl Picture {
     fn of(catalog: Catalog) -> Picture {
-        let queues = catalog.vhosts.values().flat_map(|vhost| vhost.queues.values());
+        let queues = catalog.queues();
         let row = |queue: &std::sync::Arc<broker::catalog::Queue>| {
             let (home, wanted) = (queue.home, catalog.wanted_copies(queue));
             let copies = queue.copies.as_deref().cloned().unwrap_or_else(|| alone(home));
@@ -53,7 +53,7 @@ impl Picture {
 
     /// Whether a node counts as running.
     pub fn is_up(&self, node: NodeId) -> bool {
-        self.catalog.nodes.get(&node).is_some_and(|row| row.up)
+        self.catalog.is_up(node)
     }
 }
 

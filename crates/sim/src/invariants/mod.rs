@@ -95,5 +95,5 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
 
 /// All queues of a catalog.
 fn queues(catalog: &Catalog) -> impl Iterator<Item = &std::sync::Arc<broker::catalog::Queue>> {
-    catalog.vhosts.values().flat_map(|vhost| vhost.queues.values())
+    catalog.queues()
 }

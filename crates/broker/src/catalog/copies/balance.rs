@@ -9,15 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use types::NodeId;
 
-fn change(row: &Queue, step: CopyStep) -> Option<CopyChange> {
-    let copies = row.copies.as_deref()?;
-    let (vhost, name) = (row.vhost.clone(), row.name.clone());
-    Some(CopyChange { vhost, name, queue: row.id, epoch: copies.epoch, version: copies.version, step })
-}
-
 fn mirrored(catalog: &Catalog) -> impl Iterator<Item = &Arc<Queue>> {
-    let queues = catalog.vhosts.values().flat_map(|vhost| vhost.queues.values());
-    queues.filter(|row| row.copies.is_some())
+    catalog.queues().filter(|row| row.copies.is_some())
 }
 
 /// How many mirrored queues each of these nodes is home of.
@@ -42,8 +35,7 @@ fn lightest(catalog: &Catalog, row: &Queue, homes: &BTreeMap<NodeId, usize>) -> 
 /// Steps that spread homes over the nodes that serve, no more than `most`. Nothing moves while the fullest node has
 /// no more than a fifth above the average, and one more.
 pub fn balancing_steps(catalog: &Catalog, serving: &[NodeId], most: usize) -> Vec<CopyChange> {
-    let up: Vec<NodeId> =
-        serving.iter().copied().filter(|node| catalog.nodes.get(node).is_some_and(|row| row.up)).collect();
+    let up: Vec<NodeId> = serving.iter().copied().filter(|node| catalog.is_up(*node)).collect();
     let mut homes = homes(catalog, &up);
     let total: usize = homes.values().sum();
     let average = total / up.len().max(1);
@@ -57,11 +49,9 @@ pub fn balancing_steps(catalog: &Catalog, serving: &[NodeId], most: usize) -> Ve
         let Some((to, count)) = lightest(catalog, row, &homes).filter(|(_, count)| *count + 1 < held) else {
             continue;
         };
-        if let Some(step) = change(row, CopyStep::HandOver(to)) {
-            steps.push(step);
-            homes.insert(row.home, held - 1);
-            homes.insert(to, count + 1);
-        }
+        steps.push(CopyChange::of(row, CopyStep::HandOver(to)));
+        homes.insert(row.home, held - 1);
+        homes.insert(to, count + 1);
     }
     steps
 }
@@ -78,7 +68,7 @@ pub fn leaving_steps(catalog: &Catalog, node: NodeId, most: usize) -> Vec<CopyCh
         }
         let Some((to, count)) = lightest(catalog, row, &homes) else { continue };
         homes.insert(to, count + 1);
-        steps.extend(change(row, CopyStep::HandOver(to)));
+        steps.push(CopyChange::of(row, CopyStep::HandOver(to)));
     }
     steps
 }

@@ -174,8 +174,7 @@ impl Catalog {
 
     /// Sets copies by queue id; for reading a snapshot. Says what cannot be.
     pub(crate) fn set_copies(&mut self, mut copies: BTreeMap<QueueId, Copies>) -> Result<(), String> {
-        let rows: Vec<Arc<Queue>> =
-            self.vhosts.values().flat_map(|vhost| vhost.queues.values().cloned()).collect();
+        let rows: Vec<Arc<Queue>> = self.queues().cloned().collect();
         for row in rows {
             let Some(found) = copies.remove(&row.id) else { continue };
             self.check_copies(&row, &found).map_err(|why| format!("copies of queue id {}: {why}", row.id))?;

@@ -47,7 +47,7 @@ impl Copies {
 impl Catalog {
     /// Mirrored queues for which something holds.
     fn mirrored(&self, holds: impl Fn(&Queue, &Copies) -> bool) -> Vec<(Arc<Queue>, Arc<Copies>)> {
-        let queues = self.vhosts.values().flat_map(|vhost| vhost.queues.values());
+        let queues = self.queues();
         let mirrored = queues.filter_map(|row| Some((row, row.copies.as_ref()?)));
         let found = mirrored.filter(|(row, copies)| holds(row, copies));
         found.map(|(row, copies)| (row.clone(), copies.clone())).collect()

@@ -14,7 +14,7 @@ pub(crate) use loss::Lost;
 pub use walk::next_steps;
 pub use wanted::Wanted;
 
-use super::Catalog;
+use super::{Catalog, Queue};
 use types::{NodeId, QueueId, QueueName, VhostName};
 
 /// The copies of a mirrored queue.
@@ -50,6 +50,14 @@ pub struct CopyChange {
     pub version: u64,
     /// What changes.
     pub step: CopyStep,
+}
+
+impl CopyChange {
+    /// A step for the row of a queue as it is.
+    pub fn of(row: &Queue, step: CopyStep) -> CopyChange {
+        let (epoch, version) = row.copies.as_ref().map_or((0, 0), |copies| (copies.epoch, copies.version));
+        CopyChange { vhost: row.vhost.clone(), name: row.name.clone(), queue: row.id, epoch, version, step }
+    }
 }
 
 /// One step of a queue's copies.

@@ -14,14 +14,8 @@ pub fn next_steps(catalog: &Catalog, most: usize) -> Vec<CopyChange> {
     if !catalog.knows_mirrors() {
         return Vec::new();
     }
-    let queues = catalog.vhosts.values().flat_map(|vhost| vhost.queues.values());
-    let steps = queues.filter(|row| Catalog::may_want_copies(row)).filter_map(|row| {
-        let (epoch, version) = row.copies.as_ref().map_or((0, 0), |copies| (copies.epoch, copies.version));
-        let step = next_step(catalog, row)?;
-        let (vhost, name) = (row.vhost.clone(), row.name.clone());
-        Some(CopyChange { vhost, name, queue: row.id, epoch, version, step })
-    });
-    steps.take(most).collect()
+    let queues = catalog.queues().filter(|row| Catalog::may_want_copies(row));
+    queues.filter_map(|row| Some(CopyChange::of(row, next_step(catalog, row)?))).take(most).collect()
 }
 
 fn next_step(catalog: &Catalog, row: &Queue) -> Option<CopyStep> {

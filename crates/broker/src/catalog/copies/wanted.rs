@@ -106,7 +106,7 @@ impl Catalog {
     }
 
     /// Whether a node counts as running.
-    pub(super) fn is_up(&self, node: NodeId) -> bool {
+    pub fn is_up(&self, node: NodeId) -> bool {
         self.nodes.get(&node).is_some_and(|row| row.up)
     }
 

@@ -59,7 +59,7 @@ impl Catalog {
 
     /// Mirrored queues with their copies, by id.
     fn copied_queues(&self) -> BTreeMap<QueueId, &Copies> {
-        let queues = self.vhosts.values().flat_map(|vhost| vhost.queues.values());
+        let queues = self.queues();
         queues.filter_map(|row| Some((row.id, row.copies.as_deref()?))).collect()
     }
 
