@@ -13,7 +13,7 @@ use crate::node::Broker;
 use crate::outlet::Outlet;
 use crate::storage::Waiter;
 use broker::message::{Chunk, DeathReason};
-use broker::queue::{Overflow, Picks};
+use broker::queue::Overflow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use types::limits::{CONSUMER_BIAS_BYTES, DEAD_LETTER_RETRY_MS, DEAD_LETTER_WINDOW, QUEUE_TURN_MAX_BYTES};
