@@ -40,6 +40,10 @@ struct Turn {
 struct Copy {
     machine: QueueMachine,
     log: Vec<Encoded>,
+    /// So many records of the log survive a power cut.
+    synced: usize,
+    /// Blocks that are over once so many records are on disk.
+    freed: Vec<(usize, BlockAt)>,
     held: Vec<(u64, LogCommand)>,
     inbox: VecDeque<Turn>,
     /// Turns up to here have come.
@@ -62,6 +66,7 @@ struct Play {
     blocks: BTreeMap<u64, Vec<u8>>,
     /// Bodies by index, as they were appended in the present line of epochs.
     bodies: BTreeMap<u64, Vec<u8>>,
+    files: u64,
     /// Everything below is committed.
     safe: u64,
     /// What clients have settled, or the queue itself has let go of.
@@ -75,6 +80,8 @@ impl Play {
         let copy = || Copy {
             machine: QueueMachine::new(config(), true, 0),
             log: Vec::new(),
+            synced: 0,
+            freed: Vec::new(),
             held: Vec::new(),
             inbox: VecDeque::new(),
             has: 0,
@@ -89,6 +96,7 @@ impl Play {
             committed: 0,
             blocks: BTreeMap::new(),
             bodies: BTreeMap::new(),
+            files: 0,
             safe: 0,
             over: BTreeSet::new(),
             taken: Vec::new(),
@@ -235,13 +243,33 @@ impl Play {
         for job in machine.page_out(PageOut::Pressure { keep: 0, least: 0 }, u64::MAX) {
             let mut bytes = Vec::new();
             job.fill(&mut bytes);
-            let file = self.blocks.len() as u64;
+            self.files += 1;
+            let file = self.files;
             let block = BlockAt { file, offset: 0, length: bytes.len() as u32 };
             self.blocks.insert(file, bytes);
             machine.paged(&job, block);
         }
         if at != self.home {
             self.copies[at].write();
+        }
+    }
+
+    /// What a copy wrote so far is on disk: as much as it has told others that it has, or all.
+    fn sync(&mut self, at: usize, all: bool) {
+        let copy = &mut self.copies[at];
+        let written = copy.log.len();
+        let waits = at == self.home && !self.turns.is_empty();
+        if !waits && !copy.machine.has_news_for_log() {
+            copy.freed.extend(copy.machine.take_freed().into_iter().map(|block| (written, block)));
+        }
+        let counts = |(record, _): &Encoded| matches!(reach(record), Reach::AtOnce | Reach::Own);
+        let told = copy.log.iter().rposition(counts).map_or(0, |last| last + 1);
+        copy.synced = copy.synced.max(if all { written } else { told });
+        let synced = copy.synced;
+        let over: Vec<BlockAt> =
+            copy.freed.extract_if(.., |(from, _)| *from <= synced).map(|(_, at)| at).collect();
+        for block in over {
+            assert!(self.blocks.remove(&block.file).is_some(), "a block is given back once");
         }
     }
 
@@ -257,8 +285,13 @@ impl Play {
         self.load(at, wanted);
     }
 
-    /// A copy starts again with what its log has.
+    /// A copy starts again with what its log has; what nobody counted on may be gone from that.
     fn restart(&mut self, at: usize) {
+        self.sync(at, false);
+        let copy = &mut self.copies[at];
+        let kept = self.dice.below((copy.log.len() - copy.synced) as u64 + 1) as usize;
+        copy.log.truncate(copy.synced + kept);
+        copy.freed.clear();
         let mut recovered = RecoveredQueue::default();
         for (position, (record, chunk)) in self.copies[at].log.iter().enumerate() {
             recovered.apply(record, chunk.as_ref(), position as u64 + 1).expect("a record of its own");
@@ -328,37 +361,29 @@ impl Play {
 
     /// Makes a follower level; the home goes on between the fills only in its reading of blocks.
     fn level(&mut self, at: usize) {
-        for _ in 0..2 {
-            let theirs = &self.copies[at].machine;
-            let mut live = IndexSet::default();
-            theirs.state().live.ranges().for_each(|range| live.insert(range));
-            let (history, next) = (theirs.history().clone(), theirs.state().next);
-            let (reset, mut missing) = self.copies[self.home].machine.reset_for(&history, next, &live);
-            self.copies[at].held.clear();
-            self.copies[at].machine.reset(reset);
-            self.copies[at].write();
-            if self.fill(at, &mut missing) {
-                return;
-            }
-            self.copies[at].machine.empty();
-            self.copies[at].write();
-        }
-        panic!("an empty copy takes everything");
+        let theirs = &self.copies[at].machine;
+        let mut live = IndexSet::default();
+        theirs.state().live.ranges().for_each(|range| live.insert(range));
+        let (history, next) = (theirs.history().clone(), theirs.state().next);
+        let (reset, mut missing) = self.copies[self.home].machine.reset_for(&history, next, &live);
+        self.copies[at].held.clear();
+        self.copies[at].machine.reset(reset);
+        self.copies[at].write();
+        self.fill(at, &mut missing);
     }
 
-    fn fill(&mut self, at: usize, missing: &mut broker::queue::Missing) -> bool {
+    /// No copy has to begin empty: others may count on what it has.
+    fn fill(&mut self, at: usize, missing: &mut broker::queue::Missing) {
         loop {
             let room = 20 + self.dice.below(400) as usize;
             match self.copies[self.home].machine.next_fill(missing, room) {
                 NextFill::Fill(fill) => {
-                    let filled = self.copies[at].machine.fill(fill).is_ok();
+                    self.copies[at].machine.fill(fill).expect("there is room for what is missing");
                     self.copies[at].write();
-                    if !filled {
-                        return false;
-                    }
+                    self.copies[at].machine.validate();
                 }
                 NextFill::NeedsLoad(blocks) => self.load(self.home, blocks),
-                NextFill::Done => return true,
+                NextFill::Done => return,
             }
         }
     }
@@ -395,7 +420,10 @@ impl Play {
             }
             95..98 => {
                 let at = self.dice.below(3) as usize;
-                self.page(at);
+                match self.dice.below(2) {
+                    0 => self.page(at),
+                    _ => self.sync(at, true),
+                }
             }
             _ => {
                 self.end_turn();

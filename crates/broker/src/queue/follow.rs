@@ -148,17 +148,17 @@ impl QueueMachine {
             self.void_jobs();
         }
         let range = (first + u64::from(low.offset), first + u64::from(high.offset + high.count));
-        if !self.tail.has_room_for(whole) {
+        if self.state.live.count_within(whole) > 0 {
             return Err(FillError::Overlap);
         }
-        let mut live = 0;
-        for run in &runs {
-            let start = first + u64::from(run.offset);
-            self.state.live.insert((start, start + u64::from(run.count)));
-            live += run.count;
-        }
+        let live = runs.iter().map(|run| run.count).sum();
+        let ranges: Vec<Range> = runs
+            .iter()
+            .map(|run| (first + u64::from(run.offset), first + u64::from(run.offset + run.count)))
+            .collect();
         let segment = Segment::new(first, count, live, Some(chunk.clone()), Place::Runs(runs), at_ms);
-        self.tail.insert(segment);
+        self.tail.insert(segment, &self.state.live);
+        ranges.into_iter().for_each(|range| self.state.live.insert(range));
         self.unplaced.push(first);
         self.handed = self.handed.max(handed.min(self.state.next));
         self.write((bytes.to_vec(), Some(chunk)));
