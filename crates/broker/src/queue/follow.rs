@@ -46,6 +46,8 @@ impl QueueMachine {
 
     /// An epoch of this home begins.
     pub fn begin_epoch(&mut self, epoch: u64) {
+        // What was not committed before is in the log by now.
+        self.early_returns.clear();
         let first = if self.state.history.pairs().is_empty() { 0 } else { self.state.next };
         self.state.history.begin(epoch, first);
         let command = LogCommand::Epochs { history: self.state.history.clone(), next: self.state.next };
@@ -63,6 +65,7 @@ impl QueueMachine {
         self.ready_bytes = 0;
         (self.unacked_count, self.unacked_bytes) = (0, 0);
         self.pending = Pending::default();
+        self.early_returns.clear();
         self.deadlines.clear();
         self.lettered.clear();
         self.used_at_ms = now_ms;

@@ -371,6 +371,6 @@ impl QueueMachine {
     /// The queue as one record, which makes earlier ones needless but for bytes that are only there.
     pub fn snapshot(&self, now_ms: u64) -> Vec<u8> {
         let stored = self.tail.segments().filter(|segment| segment.live > 0).filter_map(StoredEntry::of);
-        record::encode_snapshot(&self.state, &self.volatile, self.handed, now_ms, stored)
+        record::encode_snapshot(&self.state, &self.early_returns, &self.volatile, self.handed, now_ms, stored)
     }
 }
