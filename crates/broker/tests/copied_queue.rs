@@ -601,10 +601,7 @@ fn a_return_that_is_not_committed_counts_once_after_a_checkpoint() {
     let mut home = QueueMachine::new(config(), true, 0);
     home.set_gated(true);
     home.begin_epoch(3);
-    let mut builder = ChunkBuilder::default();
-    let head = RecordHead { persistent: true, ..RecordHead::default() };
-    builder.push(head, &Arc::from(ROUTE), &[0, 0], b"body");
-    home.enqueue(Arc::new(builder.finish()), Picks::Span(0, 1), 4, 0);
+    publish(&mut home, 1);
     home.commit_below(1);
     let mut log = home.take_records();
     let offer = home.next_for_get().expect("it is ready");
@@ -619,11 +616,48 @@ fn a_return_that_is_not_committed_counts_once_after_a_checkpoint() {
     let committed = home.snapshot(0);
     for snapshot in [None, Some((committed, None))] {
         log.extend(snapshot);
-        let mut recovered = RecoveredQueue::default();
-        for (position, (record, chunk)) in log.iter().enumerate() {
-            recovered.apply(record, chunk.as_ref(), position as u64 + 1).expect("a record of its own");
-        }
-        let (machine, _) = recovered.finish(config(), 0);
-        assert_eq!(machine.state().returns, BTreeMap::from([(0, 1)]));
+        assert_eq!(recovered(&log).state().returns, BTreeMap::from([(0, 1)]));
     }
+}
+
+fn publish(machine: &mut QueueMachine, count: u32) {
+    let mut builder = ChunkBuilder::default();
+    let head = RecordHead { persistent: true, ..RecordHead::default() };
+    for _ in 0..count {
+        builder.push(head, &Arc::from(ROUTE), &[0, 0], b"body");
+    }
+    machine.enqueue(Arc::new(builder.finish()), Picks::Span(0, count), 4 * u64::from(count), 0);
+}
+
+fn recovered(log: &[Encoded]) -> QueueMachine {
+    let mut recovered = RecoveredQueue::default();
+    for (position, (record, chunk)) in log.iter().enumerate() {
+        recovered.apply(record, chunk.as_ref(), position as u64 + 1).expect("a record of its own");
+    }
+    recovered.finish(config(), 0).0
+}
+
+#[test]
+fn a_copy_from_before_the_queue_was_alone_agrees_with_nothing() {
+    let mut home = QueueMachine::new(config(), true, 0);
+    home.set_gated(true);
+    home.begin_epoch(3);
+    publish(&mut home, 2);
+    let mut log = home.take_records();
+    // The old copy has more of that epoch than the home has after its power failed.
+    let (old, old_next) = (home.history().clone(), 5);
+    let mut live = IndexSet::default();
+    live.insert((0, old_next));
+    let mut home = recovered(&log);
+    home.set_gated(false);
+    home.end_epochs();
+    publish(&mut home, 8);
+    log.extend(home.take_records());
+    log.push((home.snapshot(0), None));
+    let mut home = recovered(&log);
+    assert_eq!((home.state().live.count(), home.state().next), (10, 10));
+    home.set_gated(true);
+    home.begin_epoch(9);
+    let (reset, missing) = home.reset_for(&old, old_next, &live);
+    assert_eq!((reset.cut, missing.count()), (0, 10), "indexes 2 to 5 are others' messages by now");
 }

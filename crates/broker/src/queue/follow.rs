@@ -56,6 +56,18 @@ impl QueueMachine {
         }
     }
 
+    /// The queue has no other copies any more. What comes from now on is of no epoch, and what comes after an epoch that
+    /// begins later is not told apart from it: an old copy agrees with nothing here.
+    pub fn end_epochs(&mut self) {
+        if self.state.history.pairs().is_empty() {
+            return;
+        }
+        self.state.history = History::default();
+        if self.logged {
+            self.log.push(LogCommand::Epochs { history: History::default(), next: self.state.next });
+        }
+    }
+
     /// The home is another node from now on: nothing is handed out here, and what was comes back there.
     pub fn follow(&mut self, now_ms: u64) {
         self.following = true;
