@@ -6,8 +6,8 @@
 
 use broker::message::{Chunk, ChunkBuilder, DeathReason, RecordHead};
 use broker::queue::{
-    BlockAt, Encoded, Followed, IndexSet, LogCommand, NextFill, PageOut, Picks, QueueConfig, QueueMachine,
-    Reach, RecoveredQueue, reach,
+    BlockAt, Encoded, Fill, Followed, IndexSet, LogCommand, Missing, NextFill, PageOut, Picks, QueueConfig,
+    QueueMachine, Reach, RecoveredQueue, reach,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -36,12 +36,30 @@ struct Turn {
     late: Vec<Encoded>,
 }
 
+/// What is on its way to a follower, in order.
+enum Frame {
+    Turn(Turn),
+    Commit(u64),
+    Fill(Fill),
+}
+
+/// A follower that is not in sync and is made level while turns go on.
+struct Joining {
+    at: usize,
+    missing: Missing,
+    is_filled: bool,
+}
+
 /// One node's copy, with what is on its disk.
 struct Copy {
     machine: QueueMachine,
     log: Vec<Encoded>,
+    /// So many records of the log survive a power cut.
+    synced: usize,
+    /// Blocks that are over once so many records are on disk.
+    freed: Vec<(usize, BlockAt)>,
     held: Vec<(u64, LogCommand)>,
-    inbox: VecDeque<Turn>,
+    inbox: VecDeque<Frame>,
     /// Turns up to here have come.
     has: u64,
 }
@@ -55,6 +73,7 @@ struct Play {
     dice: Dice,
     copies: Vec<Copy>,
     home: usize,
+    joining: Option<Joining>,
     epoch: u64,
     turns: VecDeque<Turn>,
     position: u64,
@@ -62,6 +81,7 @@ struct Play {
     blocks: BTreeMap<u64, Vec<u8>>,
     /// Bodies by index, as they were appended in the present line of epochs.
     bodies: BTreeMap<u64, Vec<u8>>,
+    files: u64,
     /// Everything below is committed.
     safe: u64,
     /// What clients have settled, or the queue itself has let go of.
@@ -72,23 +92,18 @@ struct Play {
 
 impl Play {
     fn new(seed: u64) -> Play {
-        let copy = || Copy {
-            machine: QueueMachine::new(config(), true, 0),
-            log: Vec::new(),
-            held: Vec::new(),
-            inbox: VecDeque::new(),
-            has: 0,
-        };
         let mut play = Play {
             dice: Dice(seed),
-            copies: (0..3).map(|_| copy()).collect(),
+            copies: (0..3).map(|_| Copy::new()).collect(),
             home: 0,
+            joining: None,
             epoch: 0,
             turns: VecDeque::new(),
             position: 0,
             committed: 0,
             blocks: BTreeMap::new(),
             bodies: BTreeMap::new(),
+            files: 0,
             safe: 0,
             over: BTreeSet::new(),
             taken: Vec::new(),
@@ -196,7 +211,7 @@ impl Play {
         copy.has = self.position;
         for (at, follower) in self.copies.iter_mut().enumerate() {
             if at != self.home {
-                follower.inbox.push_back(turn.clone());
+                follower.inbox.push_back(Frame::Turn(turn.clone()));
             }
         }
         self.turns.push_back(turn);
@@ -204,30 +219,122 @@ impl Play {
 
     /// A follower takes the next frame.
     fn hear(&mut self, at: usize) {
-        let committed = self.committed;
+        let is_joining = self.joins(at);
         let copy = &mut self.copies[at];
-        let Some(turn) = copy.inbox.pop_front() else { return };
-        for (record, chunk) in turn.records {
-            match copy.machine.followed(&record, chunk).expect("a record of the home") {
-                Followed::Applied => {}
-                Followed::Held(command) => copy.held.push((turn.position, command)),
+        match copy.inbox.pop_front() {
+            Some(Frame::Turn(turn)) => {
+                for (record, chunk) in turn.records {
+                    match copy.machine.followed(&record, chunk).expect("a record of the home") {
+                        Followed::Applied => {}
+                        Followed::Held(command) => copy.held.push((turn.position, command)),
+                    }
+                }
+                copy.has = if is_joining { 0 } else { turn.position };
             }
+            Some(Frame::Commit(position)) => copy.apply(position),
+            Some(Frame::Fill(fill)) => {
+                copy.machine.fill(fill).expect("there is room for what is missing");
+            }
+            None => return,
         }
-        copy.has = turn.position;
-        copy.apply(committed);
+        copy.write();
+        self.compare(at);
     }
 
-    /// What everybody has is committed.
+    fn joins(&self, at: usize) -> bool {
+        self.joining.as_ref().is_some_and(|joining| joining.at == at)
+    }
+
+    /// What every copy in sync has is committed.
     fn commit(&mut self) {
-        self.committed = self.copies.iter().map(|copy| copy.has).min().unwrap_or(0);
+        let in_sync = (0..3).filter(|at| !self.joins(*at));
+        let committed = in_sync.map(|at| self.copies[at].has).min().unwrap_or(0);
         let copy = &mut self.copies[self.home];
-        while self.turns.front().is_some_and(|turn| turn.position <= self.committed)
+        while self.turns.front().is_some_and(|turn| turn.position <= committed)
             && let Some(turn) = self.turns.pop_front()
         {
+            copy.machine.commit_records(&turn.late);
             copy.log.extend(turn.late);
             copy.machine.commit_below(turn.next);
             self.safe = self.safe.max(turn.next);
         }
+        if committed > self.committed {
+            self.committed = committed;
+            let others = self.copies.iter_mut().enumerate().filter(|(at, _)| *at != self.home);
+            others.for_each(|(_, copy)| copy.inbox.push_back(Frame::Commit(committed)));
+        }
+    }
+
+    /// A follower falls out of sync and begins anew: with what it has, or with nothing.
+    fn leave(&mut self, at: usize) {
+        if at == self.home || self.joining.is_some() {
+            return;
+        }
+        self.restart(at);
+        if self.dice.below(2) == 0 {
+            self.copies[at] = Copy::new();
+            self.copies[at].machine.follow(0);
+        }
+        let missing = self.reset(at);
+        self.joining = Some(Joining { at, missing, is_filled: false });
+        self.copies[at].has = 0;
+        // What is not committed comes once more, without its messages.
+        for turn in &self.turns {
+            let records: Vec<Encoded> = turn
+                .late
+                .iter()
+                .filter(|(record, _)| reach(record) == Reach::WhenCommitted)
+                .cloned()
+                .collect();
+            let turn = Turn { records, late: Vec::new(), ..turn.clone() };
+            self.copies[at].inbox.push_back(Frame::Turn(turn));
+        }
+    }
+
+    /// The follower that is made level gets a little more, or is level.
+    fn join(&mut self) {
+        let Some(mut joining) = self.joining.take() else { return };
+        let copy = &mut self.copies[joining.at];
+        if joining.is_filled && copy.inbox.is_empty() {
+            copy.has = self.position;
+            return self.compare(joining.at);
+        }
+        let room = 20 + self.dice.below(400) as usize;
+        match self.copies[self.home].machine.next_fill(&mut joining.missing, room) {
+            NextFill::Fill(fill) => self.copies[joining.at].inbox.push_back(Frame::Fill(fill)),
+            NextFill::NeedsLoad(blocks) => self.load(self.home, blocks),
+            NextFill::Done => joining.is_filled = true,
+        }
+        self.joining = Some(joining);
+    }
+
+    /// All that is on its way arrives.
+    fn calm_down(&mut self) {
+        self.end_turn();
+        loop {
+            (0..3).filter(|at| *at != self.home).collect::<Vec<_>>().into_iter().for_each(|at| self.hear(at));
+            self.join();
+            self.commit();
+            let waits = self.copies.iter().any(|copy| !copy.inbox.is_empty());
+            if self.joining.is_none() && self.turns.is_empty() && !waits {
+                break;
+            }
+        }
+        (0..3).for_each(|at| self.compare(at));
+    }
+
+    /// While nothing is on its way a follower in sync is as the home is.
+    fn compare(&self, at: usize) {
+        let home = &self.copies[self.home].machine;
+        let copy = &self.copies[at];
+        if self.joins(at) || !self.turns.is_empty() || !copy.inbox.is_empty() || home.has_news_for_log() {
+            return;
+        }
+        assert!(copy.held.is_empty(), "all that was held is committed");
+        let (ours, theirs) = (home.state(), copy.machine.state());
+        assert_eq!(theirs.live, ours.live, "what lives");
+        assert_eq!(theirs.returns, ours.returns, "returns");
+        assert_eq!(theirs.discarding, ours.discarding, "dead letters");
     }
 
     fn page(&mut self, at: usize) {
@@ -235,13 +342,33 @@ impl Play {
         for job in machine.page_out(PageOut::Pressure { keep: 0, least: 0 }, u64::MAX) {
             let mut bytes = Vec::new();
             job.fill(&mut bytes);
-            let file = self.blocks.len() as u64;
+            self.files += 1;
+            let file = self.files;
             let block = BlockAt { file, offset: 0, length: bytes.len() as u32 };
             self.blocks.insert(file, bytes);
             machine.paged(&job, block);
         }
         if at != self.home {
             self.copies[at].write();
+        }
+    }
+
+    /// What a copy wrote so far is on disk: as much as it has told others that it has, or all.
+    fn sync(&mut self, at: usize, all: bool) {
+        let copy = &mut self.copies[at];
+        let written = copy.log.len();
+        let waits = at == self.home && !self.turns.is_empty();
+        if !waits && !copy.machine.has_news_for_log() {
+            copy.freed.extend(copy.machine.take_freed().into_iter().map(|block| (written, block)));
+        }
+        let counts = |(record, _): &Encoded| matches!(reach(record), Reach::AtOnce | Reach::Own);
+        let told = copy.log.iter().rposition(counts).map_or(0, |last| last + 1);
+        copy.synced = copy.synced.max(if all { written } else { told });
+        let synced = copy.synced;
+        let over: Vec<BlockAt> =
+            copy.freed.extract_if(.., |(from, _)| *from <= synced).map(|(_, at)| at).collect();
+        for block in over {
+            assert!(self.blocks.remove(&block.file).is_some(), "a block is given back once");
         }
     }
 
@@ -257,8 +384,13 @@ impl Play {
         self.load(at, wanted);
     }
 
-    /// A copy starts again with what its log has.
+    /// A copy starts again with what its log has; what nobody counted on may be gone from that.
     fn restart(&mut self, at: usize) {
+        self.sync(at, false);
+        let copy = &mut self.copies[at];
+        let kept = self.dice.below((copy.log.len() - copy.synced) as u64 + 1) as usize;
+        copy.log.truncate(copy.synced + kept);
+        copy.freed.clear();
         let mut recovered = RecoveredQueue::default();
         for (position, (record, chunk)) in self.copies[at].log.iter().enumerate() {
             recovered.apply(record, chunk.as_ref(), position as u64 + 1).expect("a record of its own");
@@ -286,19 +418,21 @@ impl Play {
             copy.log.extend(late);
         }
         for at in 0..3 {
-            if self.dice.below(4) == 0 && at != old {
+            if self.dice.below(4) == 0 && at != old && !self.joins(at) {
                 // It had told that it holds what is committed, but may have forgotten what it only held.
                 self.copies[at].apply(committed);
                 self.restart(at);
             }
         }
-        let able: Vec<usize> = (0..3).filter(|at| self.copies[*at].has >= committed).collect();
+        let able: Vec<usize> =
+            (0..3).filter(|at| self.copies[*at].has >= committed && !self.joins(*at)).collect();
         let chosen = self.dice.below(able.len() as u64) as usize;
         self.lead(able[chosen]);
     }
 
     fn lead(&mut self, at: usize) {
         self.home = at;
+        self.joining = None;
         self.epoch += 1 + self.dice.below(3);
         (self.position, self.committed) = (0, 0);
         self.turns.clear();
@@ -328,37 +462,35 @@ impl Play {
 
     /// Makes a follower level; the home goes on between the fills only in its reading of blocks.
     fn level(&mut self, at: usize) {
-        for _ in 0..2 {
-            let theirs = &self.copies[at].machine;
-            let mut live = IndexSet::default();
-            theirs.state().live.ranges().for_each(|range| live.insert(range));
-            let (history, next) = (theirs.history().clone(), theirs.state().next);
-            let (reset, mut missing) = self.copies[self.home].machine.reset_for(&history, next, &live);
-            self.copies[at].held.clear();
-            self.copies[at].machine.reset(reset);
-            self.copies[at].write();
-            if self.fill(at, &mut missing) {
-                return;
-            }
-            self.copies[at].machine.empty();
-            self.copies[at].write();
-        }
-        panic!("an empty copy takes everything");
+        let mut missing = self.reset(at);
+        self.fill(at, &mut missing);
     }
 
-    fn fill(&mut self, at: usize, missing: &mut broker::queue::Missing) -> bool {
+    /// A follower lets go of what the home does not have; what it misses.
+    fn reset(&mut self, at: usize) -> Missing {
+        let theirs = &self.copies[at].machine;
+        let mut live = IndexSet::default();
+        theirs.state().live.ranges().for_each(|range| live.insert(range));
+        let (history, next) = (theirs.history().clone(), theirs.state().next);
+        let (reset, missing) = self.copies[self.home].machine.reset_for(&history, next, &live);
+        self.copies[at].held.clear();
+        self.copies[at].machine.reset(reset);
+        self.copies[at].write();
+        missing
+    }
+
+    /// No copy has to begin empty: others may count on what it has.
+    fn fill(&mut self, at: usize, missing: &mut Missing) {
         loop {
             let room = 20 + self.dice.below(400) as usize;
             match self.copies[self.home].machine.next_fill(missing, room) {
                 NextFill::Fill(fill) => {
-                    let filled = self.copies[at].machine.fill(fill).is_ok();
+                    self.copies[at].machine.fill(fill).expect("there is room for what is missing");
                     self.copies[at].write();
-                    if !filled {
-                        return false;
-                    }
+                    self.copies[at].machine.validate();
                 }
                 NextFill::NeedsLoad(blocks) => self.load(self.home, blocks),
-                NextFill::Done => return true,
+                NextFill::Done => return,
             }
         }
     }
@@ -387,15 +519,26 @@ impl Play {
             0..30 => self.publish(),
             30..50 => self.take(),
             50..65 => self.answer(),
-            65..95 => {
+            65..91 => {
                 let at = self.dice.below(3) as usize;
                 if at != self.home {
                     self.hear(at);
                 }
             }
+            91..92 => {
+                self.end_turn();
+                self.commit();
+                let at = self.dice.below(3) as usize;
+                self.leave(at);
+            }
+            92..95 => self.join(),
             95..98 => {
                 let at = self.dice.below(3) as usize;
-                self.page(at);
+                match self.dice.below(3) {
+                    0 => self.page(at),
+                    1 => self.calm_down(),
+                    _ => self.sync(at, true),
+                }
             }
             _ => {
                 self.end_turn();
@@ -414,6 +557,18 @@ impl Play {
 }
 
 impl Copy {
+    fn new() -> Copy {
+        Copy {
+            machine: QueueMachine::new(config(), true, 0),
+            log: Vec::new(),
+            synced: 0,
+            freed: Vec::new(),
+            held: Vec::new(),
+            inbox: VecDeque::new(),
+            has: 0,
+        }
+    }
+
     fn apply(&mut self, committed: u64) {
         let (now, later): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.held).into_iter().partition(|(position, _)| *position <= committed);
@@ -439,4 +594,70 @@ fn whatever_happens_to_homes_and_copies_the_queue_is_the_same() {
         });
         assert!(outcome.is_ok(), "seed {seed}");
     }
+}
+
+#[test]
+fn a_return_that_is_not_committed_counts_once_after_a_checkpoint() {
+    let mut home = QueueMachine::new(config(), true, 0);
+    home.set_gated(true);
+    home.begin_epoch(3);
+    publish(&mut home, 1);
+    home.commit_below(1);
+    let mut log = home.take_records();
+    let offer = home.next_for_get().expect("it is ready");
+    home.got(&offer, 4, false);
+    home.take_back(Default::default(), &[(0, 1)], 0);
+    let late: Vec<Encoded> =
+        home.take_records().into_iter().filter(|(record, _)| reach(record) == Reach::WhenCommitted).collect();
+    assert!(!late.is_empty());
+    log.push((home.snapshot(0), None));
+    home.commit_records(&late);
+    log.extend(late);
+    let committed = home.snapshot(0);
+    for snapshot in [None, Some((committed, None))] {
+        log.extend(snapshot);
+        assert_eq!(recovered(&log).state().returns, BTreeMap::from([(0, 1)]));
+    }
+}
+
+fn publish(machine: &mut QueueMachine, count: u32) {
+    let mut builder = ChunkBuilder::default();
+    let head = RecordHead { persistent: true, ..RecordHead::default() };
+    for _ in 0..count {
+        builder.push(head, &Arc::from(ROUTE), &[0, 0], b"body");
+    }
+    machine.enqueue(Arc::new(builder.finish()), Picks::Span(0, count), 4 * u64::from(count), 0);
+}
+
+fn recovered(log: &[Encoded]) -> QueueMachine {
+    let mut recovered = RecoveredQueue::default();
+    for (position, (record, chunk)) in log.iter().enumerate() {
+        recovered.apply(record, chunk.as_ref(), position as u64 + 1).expect("a record of its own");
+    }
+    recovered.finish(config(), 0).0
+}
+
+#[test]
+fn a_copy_from_before_the_queue_was_alone_agrees_with_nothing() {
+    let mut home = QueueMachine::new(config(), true, 0);
+    home.set_gated(true);
+    home.begin_epoch(3);
+    publish(&mut home, 2);
+    let mut log = home.take_records();
+    // The old copy has more of that epoch than the home has after its power failed.
+    let (old, old_next) = (home.history().clone(), 5);
+    let mut live = IndexSet::default();
+    live.insert((0, old_next));
+    let mut home = recovered(&log);
+    home.set_gated(false);
+    home.end_epochs();
+    publish(&mut home, 8);
+    log.extend(home.take_records());
+    log.push((home.snapshot(0), None));
+    let mut home = recovered(&log);
+    assert_eq!((home.state().live.count(), home.state().next), (10, 10));
+    home.set_gated(true);
+    home.begin_epoch(9);
+    let (reset, missing) = home.reset_for(&old, old_next, &live);
+    assert_eq!((reset.cut, missing.count()), (0, 10), "indexes 2 to 5 are others' messages by now");
 }

@@ -140,3 +140,17 @@ fn a_copy_does_not_go_back_to_an_epoch_before_its_own() {
     mirror.set_copies(OTHER, &row(9, 1, &[HOME, ME]));
     assert_eq!(mirror.open(OTHER, 9, 1, 40), Opened::State(40));
 }
+
+#[test]
+fn a_reset_lets_go_of_what_an_earlier_stream_held() {
+    let mut mirror = running();
+    assert_eq!(take(&mut mirror, 2, Frame::Turn), Taken::Take);
+    mirror.hold(1, "a return");
+    mirror.link_down(HOME);
+    assert_eq!(mirror.open(HOME, 7, 1, 41), Opened::State(41));
+    assert_eq!(take(&mut mirror, 42, Frame::Reset), Taken::Take);
+    assert_eq!(mirror.held_count(), 0, "it comes once more, or the Reset says what became of it");
+    assert_eq!(take(&mut mirror, 43, Frame::Turn), Taken::Take);
+    mirror.hold(1, "the return once more");
+    assert_eq!(mirror.committed(7, 1), ["the return once more"]);
+}

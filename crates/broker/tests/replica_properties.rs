@@ -220,6 +220,12 @@ impl Play {
                 assert!(in_sync.len() > usize::try_from(self.row.min_in_sync).unwrap() && *node != HOME);
                 in_sync.retain(|other| other != node);
             }
+            CopyStep::DropMirror(node) => {
+                if in_sync.contains(node) {
+                    return;
+                }
+                self.row.mirrors.retain(|other| other != node);
+            }
             _ => panic!("{step:?}"),
         }
         self.row.version += 1;
@@ -281,4 +287,43 @@ proptest! {
             play.check();
         }
     }
+}
+
+#[test]
+fn commits_do_not_wait_for_ever_for_a_joiner_that_is_lost() {
+    let two = NodeId(2);
+    let row =
+        Copies { epoch: 7, boot: 1, version: 1, mirrors: vec![two], in_sync: vec![HOME], min_in_sync: 1 };
+    let mut home = HomeRole::new(HOME, &row);
+    home.appended();
+    home.own_durable(1);
+    home.link_up(two, 1);
+    let opened = home.take_effects().into_iter().find_map(|effect| match effect {
+        HomeEffect::Open { number, .. } => Some(number),
+        _ => None,
+    });
+    home.stated(two, 1, opened.expect("it is asked"));
+    let reset = home.sent(two, Sent::Reset).expect("its stream begins");
+    home.filled(two);
+    home.acked(two, 1, reset, 0);
+    let join = HomeEffect::Propose(CopyStep::JoinSync(two));
+    assert!(home.take_effects().contains(&join));
+    // The node is lost before the catalog has taken it in, and something is published.
+    home.link_down(two, 1);
+    home.appended();
+    home.own_durable(2);
+    let drop = HomeEffect::Propose(CopyStep::DropMirror(two));
+    let mut proposed = Vec::new();
+    for now_ms in (0..6_000).step_by(500) {
+        home.tick(now_ms);
+        proposed.extend(home.take_effects());
+        assert_eq!(home.committed(), 1, "the join may have been taken");
+    }
+    let (first_drop, first_join) = (
+        proposed.iter().position(|effect| *effect == drop),
+        proposed.iter().position(|effect| *effect == join),
+    );
+    assert!(first_join < first_drop && first_drop.is_some(), "{proposed:?}");
+    home.set_copies(&Copies { version: 2, mirrors: Vec::new(), ..row });
+    assert_eq!(home.committed(), 2);
 }

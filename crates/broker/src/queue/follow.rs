@@ -46,11 +46,25 @@ impl QueueMachine {
 
     /// An epoch of this home begins.
     pub fn begin_epoch(&mut self, epoch: u64) {
+        // What was not committed before is in the log by now.
+        self.early_returns.clear();
         let first = if self.state.history.pairs().is_empty() { 0 } else { self.state.next };
         self.state.history.begin(epoch, first);
         let command = LogCommand::Epochs { history: self.state.history.clone(), next: self.state.next };
         if self.logged {
             self.log.push(command);
+        }
+    }
+
+    /// The queue has no other copies any more. What comes from now on is of no epoch, and what comes after an epoch that
+    /// begins later is not told apart from it: an old copy agrees with nothing here.
+    pub fn end_epochs(&mut self) {
+        if self.state.history.pairs().is_empty() {
+            return;
+        }
+        self.state.history = History::default();
+        if self.logged {
+            self.log.push(LogCommand::Epochs { history: History::default(), next: self.state.next });
         }
     }
 
@@ -63,6 +77,7 @@ impl QueueMachine {
         self.ready_bytes = 0;
         (self.unacked_count, self.unacked_bytes) = (0, 0);
         self.pending = Pending::default();
+        self.early_returns.clear();
         self.deadlines.clear();
         self.lettered.clear();
         self.used_at_ms = now_ms;
@@ -148,17 +163,17 @@ impl QueueMachine {
             self.void_jobs();
         }
         let range = (first + u64::from(low.offset), first + u64::from(high.offset + high.count));
-        if !self.tail.has_room_for(whole) {
+        if self.state.live.count_within(whole) > 0 {
             return Err(FillError::Overlap);
         }
-        let mut live = 0;
-        for run in &runs {
-            let start = first + u64::from(run.offset);
-            self.state.live.insert((start, start + u64::from(run.count)));
-            live += run.count;
-        }
+        let live = runs.iter().map(|run| run.count).sum();
+        let ranges: Vec<Range> = runs
+            .iter()
+            .map(|run| (first + u64::from(run.offset), first + u64::from(run.offset + run.count)))
+            .collect();
         let segment = Segment::new(first, count, live, Some(chunk.clone()), Place::Runs(runs), at_ms);
-        self.tail.insert(segment);
+        self.tail.insert(segment, &self.state.live);
+        ranges.into_iter().for_each(|range| self.state.live.insert(range));
         self.unplaced.push(first);
         self.handed = self.handed.max(handed.min(self.state.next));
         self.write((bytes.to_vec(), Some(chunk)));

@@ -5,6 +5,7 @@
 
 use super::index_set::Range;
 use super::machine::QueueMachine;
+use super::record::{self, Encoded};
 use std::collections::VecDeque;
 
 /// Messages that wait for their commit.
@@ -48,6 +49,7 @@ impl QueueMachine {
     pub fn set_gated(&mut self, gated: bool) {
         self.gated = gated;
         if !gated {
+            self.early_returns.clear();
             self.commit_below(u64::MAX);
         }
     }
@@ -78,6 +80,38 @@ impl QueueMachine {
             self.ready_bytes += committed;
             self.index_deadlines(&[(start, stop)]);
         }
+    }
+
+    /// Returns of a mirrored queue count for others, and in a snapshot, when they are committed: until then their
+    /// record is still to come, and counts for itself.
+    pub(super) fn note_early_returns(&mut self, ranges: &[Range]) {
+        if self.gated {
+            for index in ranges.iter().flat_map(|(start, end)| *start..*end) {
+                *self.early_returns.entry(index).or_default() += 1;
+            }
+        }
+    }
+
+    /// Records of this home are committed.
+    pub fn commit_records(&mut self, records: &[Encoded]) {
+        if self.early_returns.is_empty() {
+            return;
+        }
+        for (record, _) in records {
+            let Some(ranges) = record::returned(record) else { continue };
+            for index in ranges.iter().flat_map(|(start, end)| *start..*end) {
+                match self.early_returns.get_mut(&index) {
+                    Some(1) => drop(self.early_returns.remove(&index)),
+                    Some(count) => *count -= 1,
+                    None => {}
+                }
+            }
+        }
+    }
+
+    /// How often messages of a range came back, as far as it is committed.
+    pub(super) fn committed_returns(&self, (start, end): Range) -> impl Iterator<Item = (u64, u32)> + '_ {
+        record::committed_returns(self.state.returns.range(start..end), &self.early_returns)
     }
 
     /// How many messages wait for their commit.

@@ -27,7 +27,7 @@ pub struct Reset {
     pub next: u64,
     /// Behind the last message that was ever handed out.
     pub handed: u64,
-    /// How often messages came back.
+    /// How often messages came back, as far as it is committed.
     pub returns: Vec<(u64, u32)>,
     /// Messages on their way to the dead-letter exchange.
     pub discards: Vec<(u64, DeathReason)>,
@@ -85,7 +85,8 @@ const LOADS_MAX: usize = 8;
 const RETURNS_MAX: u32 = 1_000;
 
 impl QueueMachine {
-    /// What a mirror that has this is to let go of, and what it misses.
+    /// What a mirror that has this is to let go of, and what it misses. Records of turns that are not committed have
+    /// to follow: they say which returns are not counted in it.
     pub fn reset_for(&self, history: &History, next: u64, live: &IndexSet) -> (Reset, Missing) {
         let cut = divergence((&self.state.history, self.state.next), (history, next));
         let mut theirs = IndexSet::default();
@@ -104,7 +105,7 @@ impl QueueMachine {
             history: self.state.history.clone(),
             next: self.state.next,
             handed: self.handed,
-            returns: self.state.returns.iter().map(|(index, count)| (*index, *count)).collect(),
+            returns: self.committed_returns((0, u64::MAX)).collect(),
             discards: self.state.discarding.iter().map(|(index, reason)| (*index, *reason)).collect(),
         };
         (reset, Missing { indexes, theirs })
@@ -130,9 +131,9 @@ impl QueueMachine {
             bytes += size;
             missing.indexes.remove(range);
             fill.records.push(record);
-            let (returns, discards) = (&self.state.returns, &self.state.discarding);
-            fill.returns.extend(returns.range(range.0..range.1).map(|(index, count)| (*index, *count)));
-            fill.discards.extend(discards.range(range.0..range.1).map(|(index, reason)| (*index, *reason)));
+            fill.returns.extend(self.committed_returns(range));
+            let discards = self.state.discarding.range(range.0..range.1);
+            fill.discards.extend(discards.map(|(index, reason)| (*index, *reason)));
         }
         if fill.records.is_empty() { NextFill::Done } else { NextFill::Fill(fill) }
     }

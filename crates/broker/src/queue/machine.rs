@@ -13,7 +13,7 @@ use super::ready::Ready;
 use super::record;
 use super::tail::Tail;
 use crate::message::{Chunk, DeathReason, Persistence, Record};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use types::ConsumerId;
 
@@ -83,6 +83,8 @@ pub struct QueueMachine {
     /// Messages wait for their commit.
     pub(super) gated: bool,
     pub(super) pending: Pending,
+    /// Returns that are counted and not committed yet, by message.
+    pub(super) early_returns: BTreeMap<u64, u32>,
     /// It is a mirror.
     pub(super) following: bool,
     /// Segments of a mirror whose places in the log are not known yet: their first indexes.
@@ -117,6 +119,7 @@ impl QueueMachine {
             logged,
             gated: false,
             pending: Pending::default(),
+            early_returns: BTreeMap::new(),
             following: false,
             unplaced: Vec::new(),
             era: 0,
@@ -330,6 +333,7 @@ impl QueueMachine {
             return;
         }
         self.commit(LogCommand::Return(live.clone()));
+        self.note_early_returns(&live);
         let mut over: Vec<Range> = Vec::new();
         let limit = self.state.config.delivery_limit;
         for (start, end) in live {

@@ -65,6 +65,28 @@ impl Place {
         }
     }
 
+    /// Takes off what is from `offset` on; that begins anew with 0.
+    pub(super) fn split_off(&mut self, offset: u32) -> Place {
+        match self {
+            Place::Picks(picks) => Place::Picks(picks.split_off(offset.min(picks.len()))),
+            Place::Runs(runs) => {
+                let mut rest = Vec::new();
+                for run in runs.iter() {
+                    let skipped = offset.saturating_sub(run.offset);
+                    if skipped < run.count {
+                        rest.push(Run {
+                            offset: run.offset + skipped - offset,
+                            count: run.count - skipped,
+                            ordinal: run.ordinal + skipped,
+                        });
+                    }
+                }
+                self.limit(offset);
+                Place::Runs(rest)
+            }
+        }
+    }
+
     /// Behind the highest ordinal.
     pub(super) fn ordinals_end(&self) -> u32 {
         match self {

@@ -29,6 +29,7 @@ use super::stored_entry::{StoredEntry, put_ranges, put_runs, ranges, runs, sum, 
 use crate::codec::{self, DecodeError, Reader};
 use crate::message::{Chunk, DeathReason, Persistence};
 use crate::replica::History;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const VERSION: u8 = 1;
@@ -207,6 +208,7 @@ fn copied(chunk: &Chunk, runs: &mut [Run]) -> Chunk {
 /// Encodes the queue as a snapshot.
 pub(super) fn encode_snapshot(
     state: &LogState,
+    early_returns: &BTreeMap<u64, u32>,
     volatile: &IndexSet,
     handed: u64,
     last_ms: u64,
@@ -223,13 +225,14 @@ pub(super) fn encode_snapshot(
     let live: Vec<Range> = state.live.ranges().flat_map(|range| volatile.gaps(range)).collect();
     put_ranges(&mut out, &live);
     let lasting = |index: &u64| !volatile.contains(*index);
-    let returns: Vec<_> = state.returns.iter().filter(|(index, _)| lasting(index)).collect();
+    let returns: Vec<_> =
+        committed_returns(state.returns.iter(), early_returns).filter(|(index, _)| lasting(index)).collect();
     codec::put_count(&mut out, returns.len());
     let mut last = 0;
     for (index, count) in returns {
         codec::put_varint(&mut out, index - last);
-        codec::put_varint(&mut out, (*count).into());
-        last = *index;
+        codec::put_varint(&mut out, count.into());
+        last = index;
     }
     let discarding: Vec<_> = state.discarding.iter().filter(|(index, _)| lasting(index)).collect();
     codec::put_count(&mut out, discarding.len());
@@ -243,6 +246,27 @@ pub(super) fn encode_snapshot(
     codec::put_count(&mut out, stored.len());
     stored.iter().for_each(|entry| entry.encode(&mut out));
     out
+}
+
+/// Returns without those that are not committed.
+pub(super) fn committed_returns<'a>(
+    returns: impl Iterator<Item = (&'a u64, &'a u32)>,
+    early: &BTreeMap<u64, u32>,
+) -> impl Iterator<Item = (u64, u32)> {
+    let committed =
+        |(index, count): (&u64, &u32)| (*index, count.saturating_sub(early.get(index).copied().unwrap_or(0)));
+    returns.map(committed).filter(|(_, count)| *count > 0)
+}
+
+/// Which messages came back by a record.
+pub(super) fn returned(record: &[u8]) -> Option<Vec<Range>> {
+    if record.get(1) != Some(&RETURN) {
+        return None;
+    }
+    match decode(record) {
+        Ok(Record::Return(ranges)) => Some(ranges),
+        _ => None,
+    }
 }
 
 /// Whether a record says how far messages were handed out.

@@ -17,7 +17,7 @@ use super::stored_entry::StoredEntry;
 use super::tail::Tail;
 use crate::codec::DecodeError;
 use crate::message::Chunk;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// A queue while its log is read.
@@ -52,6 +52,7 @@ impl RecoveredQueue {
                     .iter()
                     .map(|run| (first + u64::from(run.offset), first + u64::from(run.offset + run.count)))
                     .collect();
+                self.make_room((first, first.saturating_add(count.into())));
                 ranges.iter().for_each(|range| self.state.live.insert(*range));
                 self.state.next = self.state.next.max(first.saturating_add(count.into()));
                 let live = ranges.iter().map(|(start, end)| (end - start) as u32).sum();
@@ -127,6 +128,25 @@ impl RecoveredQueue {
         self.state.apply(&LogCommand::Settle(ranges));
     }
 
+    /// Messages come to where nothing lives: to the end, or, at a mirror, between those of another segment, which
+    /// is in parts then.
+    fn make_room(&mut self, (start, end): Range) {
+        if self.segments.range(start..).next().is_none() && self.state.next <= start {
+            return;
+        }
+        // Who wrote it had nothing there: what seems to be there was settled, and the log was cut in between.
+        self.state.apply(&LogCommand::Settle(vec![(start, end)]));
+        for index in [start, end] {
+            let before = self.segments.range_mut(..index).next_back();
+            if let Some((_, segment)) = before.filter(|(_, segment)| segment.range().1 > index) {
+                let rest = segment.split_off(index, &self.state.live);
+                self.segments.insert(index, rest);
+            }
+        }
+        let within: Vec<u64> = self.segments.range(start..end).map(|(first, _)| *first).collect();
+        within.iter().for_each(|first| drop(self.segments.remove(first)));
+    }
+
     /// A block has the bytes of messages that other segments had.
     fn place(&mut self, entry: StoredEntry) {
         let range = (entry.first, entry.first + u64::from(entry.count));
@@ -175,21 +195,22 @@ impl RecoveredQueue {
         }
     }
 
-    /// Blocks it needs.
-    pub fn blocks(&self) -> impl Iterator<Item = BlockAt> + '_ {
-        self.segments.values().filter_map(|segment| Some(segment.stored.as_ref()?.at))
+    /// Blocks it needs, each once.
+    pub fn blocks(&self) -> impl Iterator<Item = BlockAt> {
+        let blocks = self.segments.values().filter_map(|segment| Some(segment.stored.as_ref()?.at));
+        blocks.collect::<BTreeSet<BlockAt>>().into_iter()
     }
 
     /// A block is not there: its messages are lost. Gives how many.
     pub fn lose_block(&mut self, at: BlockAt) -> u64 {
-        let Some(first) =
-            self.segments.values().find(|segment| segment.is_at(at)).map(|segment| segment.first)
-        else {
-            return 0;
-        };
-        let Some(range) = self.segments.remove(&first).map(|segment| segment.range()) else { return 0 };
-        let lost = self.state.live.count_within(range);
-        self.state.apply(&LogCommand::Settle(vec![range]));
+        let mut ranges: Vec<Range> = Vec::new();
+        self.segments.retain(|_, segment| {
+            let is_lost = segment.is_at(at);
+            ranges.extend(is_lost.then(|| segment.range()));
+            !is_lost
+        });
+        let lost = ranges.iter().map(|range| self.state.live.count_within(*range)).sum();
+        self.state.apply(&LogCommand::Settle(ranges));
         lost
     }
 
@@ -255,6 +276,8 @@ impl RecoveredQueue {
         machine.logged_handed = self.handed;
         let segments: VecDeque<Segment> = self.segments.into_values().collect();
         machine.tail = Tail::of(segments);
+        let needed = |at: &BlockAt| machine.tail.segments().any(|segment| segment.is_at(*at));
+        let over: BTreeSet<BlockAt> = over.into_iter().filter(|at| !needed(at)).collect();
         over.into_iter().for_each(|at| machine.tail.free(at));
         machine.wake_up();
         (machine, lost)
@@ -348,6 +371,6 @@ impl QueueMachine {
     /// The queue as one record, which makes earlier ones needless but for bytes that are only there.
     pub fn snapshot(&self, now_ms: u64) -> Vec<u8> {
         let stored = self.tail.segments().filter(|segment| segment.live > 0).filter_map(StoredEntry::of);
-        record::encode_snapshot(&self.state, &self.volatile, self.handed, now_ms, stored)
+        record::encode_snapshot(&self.state, &self.early_returns, &self.volatile, self.handed, now_ms, stored)
     }
 }

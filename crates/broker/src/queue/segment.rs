@@ -85,6 +85,25 @@ impl Segment {
         self.set_chunk(self.chunk.clone())
     }
 
+    /// Takes off what is from an index on, within it; `live` are the queue's messages. A block is both's then.
+    pub(super) fn split_off(&mut self, index: u64, live: &IndexSet) -> Segment {
+        let (end, offset) = (self.range().1, (index - self.first) as u32);
+        let added_at_ms = self.arrived_ms(index);
+        let bytes = live.within((index, end)).map(|range| self.body_bytes(range)).sum();
+        let stored = self.stored.as_mut().map(|stored| Box::new(stored.split_off(offset, bytes)));
+        let rest_live = live.count_within((index, end)) as u32;
+        let place = self.place.split_off(offset);
+        let chunk = self.chunk.clone();
+        // Whoever reads the block brings it to the part in front.
+        let relocate = self.relocate && chunk.is_some();
+        let mut rest = Segment::new(index, self.count - offset, rest_live, chunk, place, added_at_ms);
+        (rest.stored, rest.position, rest.relocate) = (stored, self.position, relocate);
+        self.count = offset;
+        self.live = live.count_within(self.range()) as u32;
+        self.resident = self.cost();
+        rest
+    }
+
     pub(super) fn range(&self) -> Range {
         (self.first, self.first + u64::from(self.count))
     }

@@ -70,6 +70,19 @@ impl Stored {
         }
     }
 
+    /// The same block, of which the messages from `offset` on are another segment's; what that has. `bytes` are
+    /// the bodies of what lives there.
+    pub(super) fn split_off(&mut self, offset: u32, bytes: u64) -> Stored {
+        let before = self.arrivals.partition_point(|(at, _)| *at <= offset);
+        let begins = before.checked_sub(1).map(|last| (0, self.arrivals[last].1));
+        let later = self.arrivals[before..].iter().map(|(at, at_ms)| (at - offset, *at_ms));
+        let arrivals = begins.into_iter().chain(later).collect();
+        self.arrivals.retain(|(at, _)| *at < offset);
+        let live_bytes = bytes.min(self.live_bytes);
+        self.live_bytes -= live_bytes;
+        Stored { at: self.at, live_bytes, sizes: self.sizes.clone(), marks: self.marks.clone(), arrivals }
+    }
+
     pub(super) fn knows_sizes(&self) -> bool {
         self.sizes.is_some()
     }

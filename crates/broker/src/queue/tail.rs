@@ -1,7 +1,8 @@
 //! Where each live message's bytes are: the segments of a queue in log order.
 //!
 //! Invariant: segments ascend and do not overlap; every live message is in exactly one of them. A
-//! segment whose messages are all settled holds no chunk and its block is given back, and a chunk of
+//! segment whose messages are all settled holds no chunk; a block is given back with the last segment that
+//! has it, and a chunk of
 //! which a queue needs only a small part is copied out, so that a message in flight does not pin many
 //! times its size.
 
@@ -11,7 +12,7 @@ use super::place::Place;
 use super::segment::Segment;
 use super::stored::BlockAt;
 use crate::message::Chunk;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Settled segments that may stand in the list before it is tidied.
@@ -34,12 +35,22 @@ pub(super) struct Tail {
     pub(super) estimates: bool,
     /// Blocks that nobody needs any more.
     freed: Vec<BlockAt>,
+    /// Blocks of segments that were split: how many more segments than one have each.
+    shared: BTreeMap<BlockAt, u32>,
 }
 
 impl Tail {
     /// Takes segments that ascend and have live messages.
     pub(super) fn of(segments: VecDeque<Segment>) -> Tail {
+        let mut shared = BTreeMap::new();
+        let mut seen = BTreeSet::new();
+        for at in segments.iter().filter_map(|segment| Some(segment.stored.as_ref()?.at)) {
+            if !seen.insert(at) {
+                *shared.entry(at).or_default() += 1;
+            }
+        }
         Tail {
+            shared,
             estimates: segments.iter().any(|segment| segment.stored.is_some()),
             resident: segments.iter().map(Segment::resident).sum(),
             stored: segments.iter().filter(|segment| segment.stored.is_some()).count(),
@@ -75,8 +86,13 @@ impl Tail {
         std::mem::take(&mut self.freed)
     }
 
+    /// A segment has no use for its block any more.
     pub(super) fn free(&mut self, at: BlockAt) {
-        self.freed.push(at);
+        match self.shared.get_mut(&at) {
+            Some(1) => drop(self.shared.remove(&at)),
+            Some(others) => *others -= 1,
+            None => self.freed.push(at),
+        }
     }
 
     pub(super) fn grow(&mut self, bytes: i64) {
@@ -153,7 +169,7 @@ impl Tail {
         segment.place = Place::Runs(Vec::new());
         let first = segment.first;
         if let Some(stored) = segment.stored.take() {
-            self.freed.push(stored.at);
+            self.free(stored.at);
             self.stored -= 1;
             self.loaded.remove(&first);
         }
@@ -198,16 +214,11 @@ impl Tail {
         old
     }
 
-    /// Whether nothing that lives is within a range.
-    pub(super) fn has_room_for(&self, (start, end): Range) -> bool {
-        let within =
-            self.segments.iter().skip(self.position(start)).take_while(|segment| segment.first < end);
-        within.into_iter().all(|segment| segment.live == 0)
-    }
-
-    /// Puts a segment where nothing lives.
-    pub(super) fn insert(&mut self, segment: Segment) {
+    /// Puts a segment where nothing lives, be it between messages of another one.
+    pub(super) fn insert(&mut self, segment: Segment, live: &IndexSet) {
         let (start, end) = segment.range();
+        self.part(start, live);
+        self.part(end, live);
         let from = self.position(start);
         let to = from + self.segments.iter().skip(from).take_while(|other| other.first < end).count();
         for gone in self.segments.drain(from..to) {
@@ -217,6 +228,34 @@ impl Tail {
         self.resident += segment.resident();
         self.unstored_from = self.unstored_from.min(start);
         self.segments.insert(from, segment);
+    }
+
+    /// No segment with live messages reaches over an index.
+    fn part(&mut self, index: u64, live: &IndexSet) {
+        let at = self.position(index);
+        let Some(segment) = self.segments.get_mut(at) else { return };
+        if segment.first >= index || segment.live == 0 {
+            return;
+        }
+        let before = segment.resident();
+        let rest = segment.split_off(index, live);
+        self.resident = self.resident.saturating_sub(before) + segment.resident() + rest.resident();
+        let front_is_over = segment.live == 0;
+        if let Some(stored) = &rest.stored {
+            *self.shared.entry(stored.at).or_default() += 1;
+            (self.stored, self.estimates) = (self.stored + 1, true);
+            if rest.chunk.is_some() {
+                self.loaded.insert(rest.first);
+            }
+        }
+        let rest_is_over = rest.live == 0;
+        self.segments.insert(at + 1, rest);
+        if rest_is_over {
+            self.end(at + 1);
+        }
+        if front_is_over {
+            self.end(at);
+        }
     }
 
     /// Everything from an index on is over: no segment reaches there any more.

@@ -65,8 +65,6 @@ pub struct MirrorRole<T> {
     stream: Stream,
     acks: Acks,
     committed: u64,
-    /// The epoch of what is held.
-    held_epoch: u64,
     held: BTreeMap<u64, T>,
 }
 
@@ -92,7 +90,6 @@ impl<T> MirrorRole<T> {
             stream: Stream::Closed,
             acks: Acks::default(),
             committed: 0,
-            held_epoch: 0,
             held: BTreeMap::new(),
         }
     }
@@ -170,17 +167,11 @@ impl<T> MirrorRole<T> {
         if frame == Frame::Reset {
             self.stream = Stream::Running;
             self.acks.begin(number);
-            self.drop_held();
+            // The Reset says what became of it, or it comes again behind that.
+            self.held.clear();
         }
         self.acks.take(number, keeping == Keeping::Disk || frame == Frame::Reset);
         Taken::Take
-    }
-
-    /// Lets go of what is held of earlier epochs: the Reset says what became of it.
-    fn drop_held(&mut self) {
-        if std::mem::replace(&mut self.held_epoch, self.epoch) != self.epoch {
-            self.held.clear();
-        }
     }
 
     /// Holds what a turn has that is applied once it is committed.

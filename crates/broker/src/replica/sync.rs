@@ -1,4 +1,4 @@
-//! Who the home proposes to join and to leave those in sync, and when.
+//! Who the home proposes to join and to leave those in sync, and when; and to be dropped, when its join has no end.
 //!
 //! Invariant: from before a join is proposed until the catalog shows a later row, commits wait for the joiner too: a
 //! proposal without an answer may still be applied, but not to a later row. A leave counts once it is seen.
@@ -150,6 +150,17 @@ impl HomeRole {
         if is_due(joiner.proposed_at, now_ms) && (is_ready || joiner.proposed_at.is_some()) {
             self.proposals.joiner = Some(Joiner { proposed_at: Some(now_ms), ..joiner });
             self.effects.push(super::HomeEffect::Propose(CopyStep::JoinSync(joiner.node)));
+            self.propose_drop(joiner, now_ms);
+        }
+    }
+
+    /// A joiner that is down is not taken in, and commits would wait until it is back. Only a later row ends that:
+    /// its copy goes, and begins anew when the node is up. If the join is taken after all, it is so before.
+    fn propose_drop(&mut self, joiner: Joiner, now_ms: u64) {
+        let stalls_since = self.reaches.get(&joiner.node).and_then(|reach| reach.waited_since);
+        let is_stalled = |since: u64| now_ms.saturating_sub(since) >= MIRROR_STALL_MS;
+        if joiner.proposed_at.is_some() && stalls_since.is_some_and(is_stalled) {
+            self.effects.push(super::HomeEffect::Propose(CopyStep::DropMirror(joiner.node)));
         }
     }
 

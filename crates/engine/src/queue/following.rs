@@ -314,7 +314,8 @@ fn apply(
         }
         ToMirror::Fill { fill, .. } => machine.fill(fill).map_err(|error| match error {
             FillError::Malformed(error) => error.to_string(),
-            // The home has it leave those in sync, since it does not go on; then it may begin empty.
+            // A home's mistake: it was told what lives here. Others may count on what this copy has; the home has it
+            // leave those in sync, since it does not go on, and then it may begin empty.
             FillError::Overlap if in_sync => {
                 "a message's place is taken, and this copy is in sync".to_owned()
             }

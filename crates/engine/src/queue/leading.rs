@@ -294,6 +294,22 @@ impl Queue {
         let Some(number) = leading.role.sent(node, Sent::Reset) else { return };
         put(self, broker, node, &ToMirror::Reset { epoch: leading.epoch, number, reset });
         leading.levelling.insert(node, Levelling { missing, under_way: VecDeque::new() });
+        self.repeat_turns(leading, node, broker);
+    }
+
+    /// What is held until it is committed comes once more behind a Reset, which lets go of what the mirror held.
+    fn repeat_turns(&self, leading: &mut Leading, node: NodeId, broker: &Broker) {
+        let Leading { role, turns, epoch, .. } = leading;
+        for turn in turns.iter() {
+            let held = turn.late.iter().filter(|(record, _)| reach(record) == Reach::WhenCommitted);
+            let records: Arc<[Encoded]> = held.cloned().collect();
+            if records.is_empty() {
+                continue;
+            }
+            let Some(number) = role.sent(node, Sent::Turn(turn.position)) else { return };
+            let (epoch, position, committed) = (*epoch, turn.position, role.committed());
+            put(self, broker, node, &ToMirror::Turn { epoch, number, position, committed, records });
+        }
     }
 
     /// Carries out what the role has decided.
@@ -346,6 +362,7 @@ impl Queue {
         {
             below = Some(turn.next);
             leading.pending_bytes -= turn.bytes;
+            machine.commit_records(&turn.late);
             append(log, turn.late, false);
             turn.waiters.into_iter().for_each(tell);
         }

@@ -217,7 +217,8 @@ impl Queue {
             (Part::Leads(leading), Wanted::Leads(epoch)) if leading.epoch() == epoch => {
                 self.follow_row(state, &row, broker);
             }
-            (Part::Alone, Wanted::Alone) => {}
+            // A start may have forgotten that the copies ended.
+            (Part::Alone, Wanted::Alone) => state.machine.end_epochs(),
             (Part::Follows(_), Wanted::Follows) => {
                 self.follow_home(state, &row, broker);
                 self.go_to_home(&row, broker);
@@ -281,6 +282,7 @@ impl Queue {
                 }
                 state.machine.set_gated(false);
                 state.machine.set_logged(state.log.keeps_commands());
+                state.machine.end_epochs();
                 state.part = Part::Alone;
             }
             Wanted::Waits => {
