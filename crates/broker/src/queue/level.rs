@@ -79,8 +79,10 @@ pub enum FillError {
     Malformed(DecodeError),
 }
 
-/// Blocks that are read for one fill.
+/// Blocks that are read ahead for a mirror.
 const LOADS_MAX: usize = 8;
+/// Segments that are looked at for that.
+const LOOKS_MAX: usize = 64;
 /// More returns than this are not told apart.
 const RETURNS_MAX: u32 = 1_000;
 
@@ -121,7 +123,7 @@ impl QueueMachine {
             let Some(segment) = self.tail.segment(index) else { break };
             if segment.chunk.is_none() {
                 if fill.records.is_empty() {
-                    return NextFill::NeedsLoad(self.blocks_for(missing));
+                    return NextFill::NeedsLoad(self.blocks_for(index, missing));
                 }
                 break;
             }
@@ -183,25 +185,24 @@ impl QueueMachine {
         Some(((index, end), (record, Some(copy)), bytes))
     }
 
-    /// Blocks with the next missing messages, each named once until it was read.
-    fn blocks_for(&mut self, missing: &Missing) -> Vec<(u64, BlockAt)> {
-        let mut blocks = Vec::new();
-        for range in missing.indexes.ranges() {
-            let mut index = range.0;
-            while index < range.1 && blocks.len() < LOADS_MAX {
-                let at = self.tail.position(index);
-                let Some(segment) = self.tail.segments.get_mut(at) else { return blocks };
-                index = segment.range().1.max(index + 1);
-                if segment.chunk.is_none()
-                    && segment.live > 0
-                    && !segment.loading
-                    && let Some(stored) = &segment.stored
-                {
-                    segment.loading = true;
-                    blocks.push((segment.first, stored.at));
-                }
+    /// Blocks with the missing messages from `index` on, each named once until it was read. What is being read counts: no more
+    /// than so many wait for a mirror, and no more than a few places are looked at, however long the queue is.
+    fn blocks_for(&mut self, index: u64, missing: &Missing) -> Vec<(u64, BlockAt)> {
+        let (mut blocks, mut unread) = (Vec::new(), 0);
+        let from = self.tail.position(index);
+        for segment in self.tail.segments.range_mut(from..).take(LOOKS_MAX) {
+            let Some(stored) = &segment.stored else { continue };
+            if segment.chunk.is_some() || segment.live == 0 {
+                continue;
             }
-            if blocks.len() >= LOADS_MAX {
+            if missing.indexes.within(segment.range()).next().is_none() {
+                continue;
+            }
+            unread += 1;
+            if !std::mem::replace(&mut segment.loading, true) {
+                blocks.push((segment.first, stored.at));
+            }
+            if unread == LOADS_MAX {
                 break;
             }
         }
