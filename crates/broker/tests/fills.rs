@@ -5,7 +5,7 @@
 use broker::message::{Chunk, ChunkBuilder, RecordHead};
 use broker::queue::{BlockAt, IndexSet, NextFill, PageOut, Picks, QueueConfig, QueueMachine};
 use broker::replica::History;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const BLOCKS: usize = 200;
@@ -21,10 +21,10 @@ fn message(number: usize) -> Arc<Chunk> {
 }
 
 /// A home with one message in each block, and what the blocks hold.
-fn home() -> (QueueMachine, HashMap<u32, Vec<u8>>) {
+fn home() -> (QueueMachine, BTreeMap<u32, Vec<u8>>) {
     let mut machine = QueueMachine::new(QueueConfig::default(), true, 1_000);
     machine.begin_epoch(3);
-    let mut blocks = HashMap::new();
+    let mut blocks = BTreeMap::new();
     for number in 0..BLOCKS {
         machine.enqueue(message(number), Picks::Span(0, 1), BODY_BYTES as u64, 1_000 + number as u64);
         for job in machine.page_out(PageOut::Pressure { keep: 0, least: 0 }, u64::MAX) {
