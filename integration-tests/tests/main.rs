@@ -64,6 +64,7 @@ mod queue_declare;
 mod quorum_type;
 mod recover;
 mod reject_nack;
+mod reliability;
 mod reply_to;
 mod requeue;
 mod restart_definitions;
