@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const ALL: &str = r#"{"ha-mode":"all"}"#;
 const TWO: &str = r#"{"ha-mode":"exactly","ha-params":2}"#;
 /// How long faults are played; `LEVERET_RELIABILITY_SECONDS` says otherwise.
-const SECONDS: u64 = 8;
+const SECONDS: u64 = 4;
 /// So long a fault stays: longer than it takes to be noticed and to fail over.
 const FAULT_MAX: Duration = Duration::from_secs(5);
 /// Confirms after each fault and each healing.
