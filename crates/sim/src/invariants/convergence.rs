@@ -1,7 +1,7 @@
 //! Once all faults are over, everything comes to rest: one catalog, one leader, everybody in, each queue run by
 //! its home and nobody else.
 
-use super::{Invariant, Seen, queues};
+use super::{Invariant, Seen};
 use crate::world::World;
 use std::collections::BTreeMap;
 use types::QueueId;
@@ -60,7 +60,7 @@ impl Invariant for Convergence {
         }
         for machine in world.machines.borrow().iter() {
             let Some(process) = &machine.process else { continue };
-            let own = queues(&process.catalog).filter(|queue| queue.home == machine.disk.node);
+            let own = process.catalog.queues().filter(|queue| queue.home == machine.disk.node);
             let own: BTreeMap<QueueId, bool> = own.map(|queue| (queue.id, queue.durable)).collect();
             if own != process.hosted {
                 let node = machine.disk.node;

@@ -1,6 +1,6 @@
 //! A durable queue goes when somebody deletes it, or forgets its home: never by a crash, a restart or a cut.
 
-use super::{Invariant, Seen, queues};
+use super::{Invariant, Seen};
 use broker::catalog::Command;
 use std::collections::BTreeSet;
 
@@ -10,8 +10,8 @@ pub(super) struct Durable;
 impl Invariant for Durable {
     fn see(&mut self, seen: &Seen<'_>) -> Result<(), String> {
         let Seen::Changed { command, before, after, .. } = seen else { return Ok(()) };
-        let left: BTreeSet<_> = queues(after).map(|queue| queue.id).collect();
-        for queue in queues(before).filter(|queue| queue.durable && !left.contains(&queue.id)) {
+        let left: BTreeSet<_> = after.queues().map(|queue| queue.id).collect();
+        for queue in before.queues().filter(|queue| queue.durable && !left.contains(&queue.id)) {
             let is_wanted = match command {
                 Command::DeleteQueue { name, .. } => *name == queue.name,
                 Command::ForgetNode { id } => queue.home == *id,

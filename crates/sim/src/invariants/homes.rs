@@ -1,6 +1,6 @@
 //! Each queue's home is a member of the cluster, in each node's catalog.
 
-use super::{Invariant, Seen, queues};
+use super::{Invariant, Seen};
 use broker::catalog::Catalog;
 
 /// Looks at each catalog by itself.
@@ -10,7 +10,7 @@ fn check(catalog: &Catalog, whose: &str) -> Result<(), String> {
     if !catalog.is_cluster() {
         return Ok(());
     }
-    match queues(catalog).find(|queue| !catalog.nodes.contains_key(&queue.home)) {
+    match catalog.queues().find(|queue| !catalog.nodes.contains_key(&queue.home)) {
         Some(queue) => Err(format!("{whose}: queue {} has its home at {}, no member", queue.id, queue.home)),
         None => Ok(()),
     }

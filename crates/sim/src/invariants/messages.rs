@@ -16,7 +16,7 @@ impl Messages {
     fn quiet(&self, world: &World) -> Result<(), String> {
         let registers = world.registers.borrow();
         for register in registers.values() {
-            for queue in super::queues(&register.catalog) {
+            for queue in register.catalog.queues() {
                 let machines = world.machines.borrow();
                 let home = machines.iter().find(|machine| machine.disk.node == queue.home);
                 let on_disk = home.and_then(|machine| machine.disk.messages.get(&queue.id));

@@ -92,8 +92,3 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(convergence::Convergence),
     ]
 }
-
-/// All queues of a catalog.
-fn queues(catalog: &Catalog) -> impl Iterator<Item = &std::sync::Arc<broker::catalog::Queue>> {
-    catalog.queues()
-}
