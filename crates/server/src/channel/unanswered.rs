@@ -7,7 +7,6 @@
 use crate::fault::Fault;
 use protocol::method::method_ids;
 use std::collections::VecDeque;
-use std::pin::pin;
 use std::task::Poll;
 use tokio::task::JoinHandle;
 use types::AmqpError;
@@ -33,10 +32,16 @@ pub(crate) struct Unanswered {
 }
 
 impl Unanswered {
+    /// Whether there is nothing to wait for.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
     /// Whether what comes next need not wait for them.
     #[inline]
     pub(crate) fn lets_pass(&self, bytes: &[u8]) -> bool {
-        self.changes.is_empty() || (self.changes.len() < UNANSWERED_BINDS_MAX && self.is_of_theirs(bytes))
+        self.is_empty() || (self.changes.len() < UNANSWERED_BINDS_MAX && self.is_of_theirs(bytes))
     }
 
     fn is_of_theirs(&self, bytes: &[u8]) -> bool {
@@ -67,9 +72,9 @@ impl Unanswered {
         while let Some(change) = self.changes.pop_front() {
             let outcome = match change {
                 Change::Done(outcome) => outcome,
-                Change::Coming(task) => pin!(task)
-                    .await
-                    .unwrap_or_else(|_| Err(AmqpError::internal_error("the node is stopping"))),
+                Change::Coming(task) => {
+                    task.await.unwrap_or_else(|_| Err(AmqpError::internal_error("the node is stopping")))
+                }
             };
             first = first.and(outcome);
         }

@@ -29,6 +29,9 @@ impl Connection {
 
     /// Waits for bindings that the client does not wait for.
     async fn settle_unanswered(&mut self) {
+        if self.unanswered.is_empty() {
+            return;
+        }
         if let Err(fault) = self.unanswered.settle().await {
             self.fail(fault).await;
         }
